@@ -1,0 +1,42 @@
+"""What a build yields: artifacts, and gates with one of four outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file by name, digest (``sha256:...``), size in bytes and media type."""
+
+    name: str
+    digest: str
+    size: int
+    media_type: str
+
+
+class Outcome(StrEnum):
+    """The four things that a gate can say."""
+
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
+    FAIL = "fail"
+    NOT_RUN = "not-run"
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One claim about one candidate.
+
+    ``subject`` is what was judged (``fp32``, ``int8``, ``ort``). ``measured`` and ``limit`` are texts with units.
+    ``varies`` marks a measured value (a timing) that differs between equal builds and so stays out of the manifest.
+    """
+
+    name: str
+    subject: str
+    outcome: Outcome
+    measured: str = ""
+    limit: str = ""
+    why: str = ""
+    varies: bool = False

@@ -1,0 +1,252 @@
+"""What people write in recipes. Every default of Ortolan lives here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Axis = int | str
+DType = Literal[
+    "float32", "float16", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"
+]
+_SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$")
+_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_VERSION = r"^\d+\.\d+\.\d+$"
+_CALLABLE = r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class Strict(BaseModel):
+    """Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _bytes(text: Any) -> Any:
+    match = _SIZE.match(text) if isinstance(text, str) else None
+    if isinstance(text, str) and not match:
+        raise ValueError("write a number and a unit, like '8 MB' or '512 KiB'")
+    return int(float(match[1]) * _UNITS[match[2]]) if match else text
+
+
+# --- targets -----------------------------------------------------------------------------------------------------
+
+
+class Fleet(Strict):
+    """``[runtime]``: what the fleet runs. Artifacts must open in every version; the tag bears the oldest."""
+
+    package: Literal["onnxruntime", "onnxruntime-gpu"] = Field("onnxruntime", description="PyPI name on the device")
+    versions: list[Annotated[str, Field(pattern=_VERSION)]] = Field(min_length=1, description="oldest and newest in the field")
+    opset: int = Field(ge=7, le=26, description="opset of the ai.onnx domain in what ships")
+
+    @field_validator("versions")
+    @classmethod
+    def _ascending(cls, versions: list[str]) -> list[str]:
+        return sorted(set(versions), key=lambda text: tuple(map(int, text.split("."))))
+
+
+class Provider(Strict):
+    """``[[provider]]``: one execution provider, in priority order, options as ONNX Runtime spells them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]+ExecutionProvider$")
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Session(Strict):
+    """``[session]``: ONNX Runtime session options."""
+
+    intra_op_num_threads: int = Field(0, ge=0, description="0 lets ONNX Runtime choose")
+    inter_op_num_threads: int = Field(0, ge=0)
+    execution_mode: Literal["sequential", "parallel"] = "sequential"
+    graph_optimization_level: Literal["disable", "basic", "extended", "all"] = "all"
+    enable_mem_pattern: bool = True
+    enable_cpu_mem_arena: bool = True
+    config: dict[str, str] = Field({}, description="session config entries, key = value")
+
+
+class Quantize(Strict):
+    """``[quantize]``: whether and how to quantise to QDQ."""
+
+    policy: Literal["require", "prefer", "never"] = Field("prefer", description="prefer ships fp32 with the reason if a gate fails")
+    activations: Literal["int8", "uint8"] = Field("int8", description="ARM and TensorRT: int8; x86 VNNI: uint8")
+    weights: Literal["int8", "uint8"] = "int8"
+    per_channel: bool = True
+    symmetric_activations: bool = Field(False, description="zero points 0, as TensorRT wants")
+    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    percentile: float = Field(99.99, gt=50, le=100)
+    exclude: list[str] = Field([], description="names of nodes left in float")
+
+
+class OrtFormat(Strict):
+    """``[outputs] ort``: the .ort file of ORT Mobile."""
+
+    style: Literal["fixed", "runtime"] = "fixed"
+    type_reduction: bool = True
+
+
+class Outputs(Strict):
+    """``[outputs]``: what lands in ``build/<target>/<tag>/``."""
+
+    onnx: bool = True
+    ort: OrtFormat | None = None
+
+
+class TargetGates(Strict):
+    """``[gates]`` of a target: limits for everything built for it."""
+
+    max_size: int | None = Field(None, description="of the model file that the device loads, like '8 MB'")
+    min_quantized_macs: float = Field(0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
+    min_agreement: float = Field(0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
+    min_speedup: float = Field(1.0, gt=0, description="fp32 time / int8 time on one machine")
+
+    _size = field_validator("max_size", mode="before")(_bytes)
+
+
+class Target(Strict):
+    """A device: ``recipes/targets/<name>.toml``."""
+
+    description: str
+    platform: Literal["linux/arm64", "linux/amd64", "linux/arm/v7", "windows/amd64", "android/arm64", "ios/arm64", "web"]
+    runtime: Fleet
+    provider: list[Provider] = Field([Provider(name="CPUExecutionProvider")], min_length=1)
+    session: Session = Session()
+    shapes: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="axis = value; an absent axis stays dynamic")
+    quantize: Quantize = Quantize()
+    outputs: Outputs = Outputs()
+    gates: TargetGates = TargetGates()
+    models: list[str] = Field(["*"], description="names (globs) of the models that this target admits")
+    engine: Literal["none", "tensorrt"] = Field("none", description="tensorrt: only the device can build its engine")
+
+
+# --- models ------------------------------------------------------------------------------------------------------
+
+
+class PyTorchSource(Strict):
+    """A callable that returns the ``nn.Module``, and its weights."""
+
+    kind: Literal["pytorch"]
+    factory: str = Field(pattern=_CALLABLE, description="file.py:callable, beside the recipe")
+    weights: str | None = Field(None, description="safetensors or state dict, beside the recipe")
+    files: list[str] = Field([], description="other files that the factory imports or reads")
+    exporter: Literal["dynamo", "torchscript"] = "dynamo"
+    time_limit: int = Field(600, ge=1, description="seconds that the factory and the export may take")
+
+
+class OnnxSource(Strict):
+    """A finished ``.onnx`` file."""
+
+    kind: Literal["onnx"]
+    file: str
+    external_data: list[str] = Field([], description="files with weights that the model refers to")
+    time_limit: int = Field(600, ge=1, description="seconds that each step on the source may take")
+
+
+Source = Annotated[PyTorchSource | OnnxSource, Field(discriminator="kind")]
+
+
+class Input(Strict):
+    """``[[input]]``: one model input. A string in ``shape`` names a dynamic axis."""
+
+    name: str
+    dtype: DType = "float32"
+    shape: list[Axis]
+    range: tuple[float, float] | None = Field(None, description="lowest and highest value that data may have")
+
+    @field_validator("range", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        return tuple(float(v) for v in value) if isinstance(value, list) else value
+
+
+class Parity(Strict):
+    """``[parity]``: source framework against the device's runtime, as in ``numpy.allclose``."""
+
+    rtol: float = Field(1e-3, ge=0)
+    atol: float = Field(1e-5, ge=0)
+    samples: int = Field(2, ge=1, le=64)
+
+
+class NpzData(Strict):
+    """Arrays named as the inputs, the first axis counting samples."""
+
+    kind: Literal["npz"] = "npz"
+    npz: str
+    labels: str | None = Field(None, description="name of the array with class numbers or reference outputs")
+    limit: int | None = Field(None, ge=1, description="use the first so many samples")
+
+
+class ImageData(Strict):
+    """A folder of images. Labels, where needed, are the names of its sub-folders in sorted order."""
+
+    kind: Literal["images"] = "images"
+    images: str
+    size: tuple[int, int] = Field(description="width, height in pixels")
+    color: Literal["RGB", "BGR", "L"] = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    scale: float = Field(1 / 255, description="pixel * scale, then (x - mean) / std")
+    mean: list[float] = [0.0]
+    std: list[float] = [1.0]
+    limit: int | None = Field(None, ge=1)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class CallableData(Strict):
+    """A generator of ``{input: array}``, or of ``({input: array}, label)``."""
+
+    kind: Literal["callable"] = "callable"
+    callable: str = Field(pattern=_CALLABLE)
+    files: list[str] = Field([], description="files that the callable reads")
+    limit: int | None = Field(None, ge=1)
+
+
+def _data_kind(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" not in value:
+        return value | {"kind": next((k for k in ("images", "callable") if k in value), "npz")}
+    return value
+
+
+DataSet = Annotated[NpzData | ImageData | CallableData, Field(discriminator="kind")]
+
+
+class Data(Strict):
+    """``[data]``: what calibration and evaluation read."""
+
+    calibration: DataSet | None = None
+    evaluation: DataSet | None = None
+
+    _kind = field_validator("calibration", "evaluation", mode="before")(_data_kind)
+
+
+class Accuracy(Strict):
+    """``[accuracy]``: the metric on the evaluation data, and how much of it INT8 may cost."""
+
+    metric: str = Field("top1", pattern=r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$")
+    max_drop: float = Field(0.01, ge=0, description="fp32 metric less int8 metric, in the metric's own unit")
+
+
+class Model(Strict):
+    """A model: ``recipes/models/<name>.toml``."""
+
+    description: str = ""
+    source: Source
+    input: list[Input] = []
+    outputs: list[str] = Field([], description="names for the outputs, in order")
+    axes: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="example size of a dynamic axis, 2 where absent")
+    parity: Parity = Parity()
+    data: Data = Data()
+    accuracy: Accuracy | None = None
+    targets: list[str] = Field(["*"], description="names (globs) of the targets that this model is for")
+    licence: str = Field("", description="SPDX expression of the model's licence")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Model:
+        if self.source.kind == "pytorch" and not self.input:
+            raise ValueError("a pytorch source needs at least one [[input]] with name, dtype and shape")
+        if self.accuracy and not self.data.evaluation:
+            raise ValueError("[accuracy] needs [data] evaluation = ... to measure on")
+        return self

@@ -1,0 +1,50 @@
+"""Run one stage from ``request.json`` in the current folder and leave ``result.json``; standard library only."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from .refused import Refused
+
+
+def main(folder: Path) -> int:
+    """Run the requested stage; 0 when it left a result, 1 when it raised something it did not mean to."""
+    request = json.loads((folder / "request.json").read_text())
+    out = folder / "out"
+    out.mkdir()
+    try:
+        result: dict[str, Any] = {"facts": _run(folder, request, out)}
+    except Refused as verdict:
+        result = {"refused": {"what": verdict.what, "why": verdict.why, "hint": verdict.hint}}
+    except Exception as error:  # the process's last resort: whatever it was becomes the result
+        traceback.print_exc()
+        result = {"error": {"type": type(error).__name__, "message": str(error)}}
+    _write(folder / "result.json", result)
+    return 1 if "error" in result else 0
+
+
+def _run(folder: Path, request: dict[str, Any], out: Path) -> dict[str, Any]:
+    stage = importlib.import_module(f"stages.{request['stage']}")
+    inputs = {name: folder / path for name, path in request["inputs"].items()}
+    facts: dict[str, Any] = stage.run(inputs, request["params"], out)
+    json.dumps(facts, allow_nan=False)
+    return facts
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, sort_keys=True, allow_nan=False))
+    os.replace(part, path)
+
+
+if __name__ == "__main__":
+    code = main(Path.cwd())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # frameworks' exit handlers take up to seconds and have nothing left to save
