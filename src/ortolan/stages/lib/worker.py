@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,19 @@ def _write(path: Path, value: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
+def _end_with(parent: int) -> None:
+    """End this process when the other end of the pipe ``parent`` closes: nobody waits for the result any more."""
+
+    def wait() -> None:
+        os.read(parent, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        _end_with(int(sys.argv[1]))
     code = main(Path.cwd())
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,0 +1,54 @@
+"""What a stage declares (inputs, parameters, outputs), the files it consists of, and their digest."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from . import digest
+
+STAGES = Path(__file__).parent / "stages"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The declaration of one stage. Names that may be absent stand in ``optional_*`` as well."""
+
+    name: str
+    inputs: tuple[str, ...]
+    optional_inputs: frozenset[str]
+    params: frozenset[str]
+    outputs: tuple[str, ...]
+    optional_outputs: frozenset[str]
+    cpu: bool
+    source: str
+
+
+@lru_cache
+def contract(name: str) -> Contract:
+    """Read the declaration of the stage ``name``; it is imported, but nothing heavy is."""
+    module = importlib.import_module(f"{__package__}.stages.{name}")
+    inputs, optional_inputs = _names(module.INPUTS)
+    outputs, optional_outputs = _names(module.OUTPUTS)
+    source = digest.of_tree({path: digest.of_bytes(data) for path, data in sources(name).items()})
+    return Contract(
+        name, inputs, optional_inputs, frozenset(module.PARAMS), outputs, optional_outputs, getattr(module, "CPU", False), source
+    )
+
+
+def _names(declared: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    return tuple(n.removesuffix("?") for n in declared), frozenset(n[:-1] for n in declared if n.endswith("?"))
+
+
+def sources(name: str) -> Mapping[str, bytes]:
+    """The files that a stage consists of, ``{path below the step's folder: bytes}``: its module and all of ``lib``."""
+    return {f"stages/{name}.py": (STAGES / f"{name}.py").read_bytes(), **_shared()}
+
+
+@lru_cache
+def _shared() -> Mapping[str, bytes]:
+    files = [STAGES / "__init__.py", *sorted(p for p in (STAGES / "lib").rglob("*") if p.is_file() and p.suffix != ".pyc")]
+    return {f"stages/{p.relative_to(STAGES).as_posix()}": p.read_bytes() for p in files}

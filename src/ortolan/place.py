@@ -1,0 +1,112 @@
+"""Where a step runs: this machine. A prepared folder and an interpreter go in, a reply comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_END = "the step's process"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a step's process left: ``facts``, or a ``refused`` verdict, or a ``crash`` in words."""
+
+    facts: dict[str, Any] | None = None
+    refused: dict[str, str] | None = None
+    crash: str = ""
+
+
+class Local:
+    """Runs steps as processes of this machine, each a process group of its own; ``stop`` ends all of them."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def run(self, folder: Path, interpreter: Path, time_limit: float) -> Reply:
+        """Run the stage requested in ``folder``, at most ``time_limit`` seconds; the log is ``folder/log.txt``."""
+        late = threading.Event()
+        lifeline, ours = os.pipe()
+        try:
+            process = self._start(folder, interpreter, lifeline)
+            timer = threading.Timer(time_limit, lambda: (late.set(), _kill(process)))
+            timer.start()
+            code = process.wait()
+            timer.cancel()
+        finally:
+            os.close(lifeline)
+            os.close(ours)
+        with self._guard:
+            self._running.discard(process)
+        _kill(process)  # what the stage started and left behind
+        return _timed_out(time_limit) if late.is_set() else _reply(folder, code)
+
+    def stop(self) -> None:
+        """End every running step, and refuse to start others."""
+        with self._guard:
+            self._stopped = True
+            for process in self._running:
+                _kill(process)
+
+    def _start(self, folder: Path, interpreter: Path, lifeline: int) -> subprocess.Popen[bytes]:
+        command = [str(interpreter), "-s", "-m", "stages.lib.worker", str(lifeline)]
+        with (folder / "log.txt").open("wb") as log, self._guard:
+            if self._stopped:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(  # noqa: S603
+                command, cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, pass_fds=(lifeline,),
+            )  # fmt: skip
+            self._running.add(process)
+        return process
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A step's environment, made from scratch: nothing of the user's can reach the numbers."""
+    (folder / "home").mkdir(exist_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    return {
+        "PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "LANG": "C.UTF-8",
+        "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "SOURCE_DATE_EPOCH": "315532800",
+    }  # fmt: skip
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended already; macOS says so with EPERM
+
+
+def _timed_out(limit: float) -> Reply:
+    return Reply(crash=f"{_END} was still running after its time limit of {limit:g} s and was ended")
+
+
+def _reply(folder: Path, code: int) -> Reply:
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return Reply(crash=_ended(code))
+    if "error" in result:
+        return Reply(crash=f"{result['error']['type']}: {result['error']['message']}")
+    return Reply(result.get("facts"), result.get("refused"))
+
+
+def _ended(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return f"{_END} was killed (signal 9), most likely because the machine ran out of memory"
+    if code < 0:
+        return f"{_END} died of signal {-code} ({signal.Signals(-code).name})"
+    return f"{_END} ended with exit code {code} before it left a result"
+
+
+PLATFORM = f"{sys.platform}/{os.uname().machine}"

@@ -1,0 +1,156 @@
+"""Make a pinned environment on first use, check it on later ones, make it again when it is broken."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import digest
+from ..errors import RuntimeSetupError
+from .cpu import features
+from .spec import RuntimeSpec
+from .uv import uv
+
+_MARKER = "ortolan.json"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that exists: its interpreter and what identifies it.
+
+    ``identity`` (lock digest, interpreter, platform) is what ``fingerprint`` is the digest of.
+    """
+
+    name: str
+    interpreter: Path
+    python: str
+    lock_digest: str
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What two machines must share for the same key."""
+        return {"lock": self.lock_digest, "python": self.python, "platform": f"{sys.platform}/{platform.machine()}"}
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of the identity."""
+        return digest.of_json("runtime", self.identity)
+
+    @property
+    def cpu_features(self) -> tuple[str, ...]:
+        """Features of the processor that this runtime's sessions run on."""
+        return features()
+
+
+def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], None] = lambda text: None) -> Runtime:
+    """The environment of ``spec`` below ``folder``, made when it is missing or visibly broken.
+
+    ``say`` is told when something is made, which takes seconds to minutes. RuntimeSetupError when it cannot be made.
+    """
+    place = folder / f"{spec.name}-{digest.short(spec.lock_digest)}"
+    marker = _sound(place)
+    if marker is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder / f"{place.name}.lock"):
+            marker = _sound(place)
+            if marker is None:
+                say(f"making runtime {spec.name}: {spec.description}")
+                marker = _make(spec, place)
+    return Runtime(spec.name, place / "bin" / "python", marker["python"], spec.lock_digest)
+
+
+def _sound(place: Path) -> dict[str, Any] | None:
+    """The marker, when the environment has it, its interpreter starts where it says, and no package folder is missing."""
+    try:
+        marker: dict[str, Any] = json.loads((place / _MARKER).read_text())
+        packages = place / marker["packages"]
+        whole = set(marker["entries"]) <= set(os.listdir(packages)) and os.access(place / "bin" / "python", os.X_OK)
+    except (OSError, ValueError, KeyError):
+        return None
+    return marker if whole else None
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _make(spec: RuntimeSpec, place: Path) -> dict[str, Any]:
+    part = place.with_name(place.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    doing = f"runtime {spec.name}"
+    try:
+        uv(["venv", "--quiet", "--relocatable", "--python", spec.python, str(part)], doing=doing)
+        uv(["pip", "install", "--quiet", *_sources(spec), "--python", str(part / "bin" / "python"), *_locked(spec, part)], doing=doing)
+        marker = _describe(spec, part)
+        (part / _MARKER).write_text(json.dumps(marker))
+        shutil.rmtree(place, ignore_errors=True)
+        part.rename(place)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return marker
+
+
+def _sources(spec: RuntimeSpec) -> list[str]:
+    given = any(os.environ.get(name) for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"))
+    return ["--torch-backend", "cpu"] if spec.local and not given else []
+
+
+def _locked(spec: RuntimeSpec, part: Path) -> list[str]:
+    """The lock as uv wants it: on Linux a package's local version is written out, since uv matches hashes by version."""
+    text = spec.lock.read_text()
+    for package, label in spec.local.items() if sys.platform == "linux" else ():
+        text = re.sub(rf"^({re.escape(package)}==[^\s+]+)(?=\s)", rf"\1+{label}", text, flags=re.MULTILINE)
+    lock = part / "requirements.txt"
+    lock.write_text(text)
+    return ["--no-deps", "--require-hashes", "-r", str(lock)]
+
+
+def _describe(spec: RuntimeSpec, part: Path) -> dict[str, Any]:
+    ask = "import platform, sysconfig; print(platform.python_version()); print(sysconfig.get_path('purelib'))"
+    said = subprocess.run([part / "bin" / "python", "-I", "-c", ask], capture_output=True, text=True)  # noqa: S603
+    if said.returncode:
+        raise RuntimeSetupError("the new interpreter does not start", where=f"runtime {spec.name}", why=said.stderr.strip())
+    version, packages = said.stdout.split("\n")[:2]
+    inside = Path(packages).resolve().relative_to(part.resolve())
+    return {"lock": spec.lock_digest, "python": version, "packages": str(inside), "entries": sorted(os.listdir(packages))}
+
+
+def problems(runtime: Runtime) -> list[str]:
+    """Files of the environment that are missing or have other bytes than their package's RECORD says."""
+    marker = json.loads((runtime.interpreter.parents[1] / _MARKER).read_text())
+    packages = runtime.interpreter.parents[1] / marker["packages"]
+    rows = (row for record in sorted(packages.glob("*.dist-info/RECORD")) for row in csv.reader(record.open()))
+    return [path for path, hashed, *_ in rows if hashed and not _matches(packages / path, hashed)]
+
+
+def _matches(path: Path, hashed: str) -> bool:
+    kind, _, wanted = hashed.partition("=")
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, kind).digest()
+    except OSError:
+        return False
+    return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == wanted
+
+
+def discard(runtime: Runtime) -> None:
+    """Remove an environment, so that the next ``ensure`` makes it again."""
+    shutil.rmtree(runtime.interpreter.parents[1], ignore_errors=True)

@@ -1,0 +1,36 @@
+"""The folder that a step runs in: its stage's files, its inputs, its request, and after it the output."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .contract import sources
+
+Fetch = Callable[[Path], None]
+
+
+def prepare(folder: Path, stage: str, inputs: Mapping[str, str], files: Mapping[str, Fetch], params: Mapping[str, Any]) -> None:
+    """Fill ``folder``: ``inputs`` maps names to paths below it, ``files`` says how to bring each file to its path."""
+    for path, data in sources(stage).items():
+        _parent(folder / path).write_bytes(data)
+    for path, fetch in files.items():
+        fetch(_parent(folder / path))
+    for path in inputs.values():
+        if not (folder / path).exists():
+            (folder / path).mkdir(parents=True)  # a tree without files
+    request = {"stage": stage, "inputs": dict(inputs), "params": dict(params)}
+    (folder / "request.json").write_text(json.dumps(request, sort_keys=True))
+
+
+def copy_from(source: Path) -> Fetch:
+    """A fetch that copies a file or a folder."""
+    return lambda to: (shutil.copytree if source.is_dir() else shutil.copyfile)(source, to) and None
+
+
+def _parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
