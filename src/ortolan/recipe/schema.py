@@ -36,7 +36,7 @@ def _bytes(text: Any) -> Any:
 class Fleet(Strict):
     """``[runtime]``: what the fleet runs. Artifacts must open in every version; the tag bears the oldest."""
 
-    package: Literal["onnxruntime", "onnxruntime-gpu"] = Field("onnxruntime", description="PyPI name on the device")
+    package: Literal["onnxruntime", "onnxruntime-gpu"] = Field(default="onnxruntime", description="PyPI name on the device")
     versions: list[Annotated[str, Field(pattern=_VERSION)]] = Field(min_length=1, description="oldest and newest in the field")
     opset: int = Field(ge=7, le=26, description="opset of the ai.onnx domain in what ships")
 
@@ -56,26 +56,28 @@ class Provider(Strict):
 class Session(Strict):
     """``[session]``: ONNX Runtime session options."""
 
-    intra_op_num_threads: int = Field(0, ge=0, description="0 lets ONNX Runtime choose")
-    inter_op_num_threads: int = Field(0, ge=0)
+    intra_op_num_threads: int = Field(default=0, ge=0, description="0 lets ONNX Runtime choose")
+    inter_op_num_threads: int = Field(default=0, ge=0)
     execution_mode: Literal["sequential", "parallel"] = "sequential"
     graph_optimization_level: Literal["disable", "basic", "extended", "all"] = "all"
     enable_mem_pattern: bool = True
     enable_cpu_mem_arena: bool = True
-    config: dict[str, str] = Field({}, description="session config entries, key = value")
+    config: dict[str, str] = Field(default={}, description="session config entries, key = value")
 
 
 class Quantize(Strict):
     """``[quantize]``: whether and how to quantise to QDQ."""
 
-    policy: Literal["require", "prefer", "never"] = Field("prefer", description="prefer ships fp32 with the reason if a gate fails")
-    activations: Literal["int8", "uint8"] = Field("int8", description="ARM and TensorRT: int8; x86 VNNI: uint8")
+    policy: Literal["require", "prefer", "never"] = Field(
+        default="prefer", description="prefer ships fp32 with the reason if a gate fails"
+    )
+    activations: Literal["int8", "uint8"] = Field(default="int8", description="ARM and TensorRT: int8; x86 VNNI: uint8")
     weights: Literal["int8", "uint8"] = "int8"
     per_channel: bool = True
-    symmetric_activations: bool = Field(False, description="zero points 0, as TensorRT wants")
+    symmetric_activations: bool = Field(default=False, description="zero points 0, as TensorRT wants")
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
-    percentile: float = Field(99.99, gt=50, le=100)
-    exclude: list[str] = Field([], description="names of nodes left in float")
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    exclude: list[str] = Field(default=[], description="names of nodes left in float")
 
 
 class OrtFormat(Strict):
@@ -95,10 +97,10 @@ class Outputs(Strict):
 class TargetGates(Strict):
     """``[gates]`` of a target: limits for everything built for it."""
 
-    max_size: int | None = Field(None, description="of the model file that the device loads, like '8 MB'")
-    min_quantized_macs: float = Field(0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
-    min_agreement: float = Field(0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
-    min_speedup: float = Field(1.0, gt=0, description="fp32 time / int8 time on one machine")
+    max_size: int | None = Field(default=None, description="of the model file that the device loads, like '8 MB'")
+    min_quantized_macs: float = Field(default=0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
+    min_agreement: float = Field(default=0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
+    min_speedup: float = Field(default=1.0, gt=0, description="fp32 time / int8 time on one machine")
 
     _size = field_validator("max_size", mode="before")(_bytes)
 
@@ -109,14 +111,14 @@ class Target(Strict):
     description: str
     platform: Literal["linux/arm64", "linux/amd64", "linux/arm/v7", "windows/amd64", "android/arm64", "ios/arm64", "web"]
     runtime: Fleet
-    provider: list[Provider] = Field([Provider(name="CPUExecutionProvider")], min_length=1)
+    provider: list[Provider] = Field(default=[Provider(name="CPUExecutionProvider")], min_length=1)
     session: Session = Session()
-    shapes: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="axis = value; an absent axis stays dynamic")
+    shapes: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="axis = value; an absent axis stays dynamic")
     quantize: Quantize = Quantize()
     outputs: Outputs = Outputs()
     gates: TargetGates = TargetGates()
-    models: list[str] = Field(["*"], description="names (globs) of the models that this target admits")
-    engine: Literal["none", "tensorrt"] = Field("none", description="tensorrt: only the device can build its engine")
+    models: list[str] = Field(default=["*"], description="names (globs) of the models that this target admits")
+    engine: Literal["none", "tensorrt"] = Field(default="none", description="tensorrt: only the device can build its engine")
 
 
 # --- models ------------------------------------------------------------------------------------------------------
@@ -127,10 +129,10 @@ class PyTorchSource(Strict):
 
     kind: Literal["pytorch"]
     factory: str = Field(pattern=_CALLABLE, description="file.py:callable, beside the recipe")
-    weights: str | None = Field(None, description="safetensors or state dict, beside the recipe")
-    files: list[str] = Field([], description="other files that the factory imports or reads")
+    weights: str | None = Field(default=None, description="safetensors or state dict, beside the recipe")
+    files: list[str] = Field(default=[], description="other files that the factory imports or reads")
     exporter: Literal["dynamo", "torchscript"] = "dynamo"
-    time_limit: int = Field(600, ge=1, description="seconds that the factory and the export may take")
+    time_limit: int = Field(default=600, ge=1, description="seconds that the factory and the export may take")
 
 
 class OnnxSource(Strict):
@@ -138,8 +140,8 @@ class OnnxSource(Strict):
 
     kind: Literal["onnx"]
     file: str
-    external_data: list[str] = Field([], description="files with weights that the model refers to")
-    time_limit: int = Field(600, ge=1, description="seconds that each step on the source may take")
+    external_data: list[str] = Field(default=[], description="files with weights that the model refers to")
+    time_limit: int = Field(default=600, ge=1, description="seconds that each step on the source may take")
 
 
 Source = Annotated[PyTorchSource | OnnxSource, Field(discriminator="kind")]
@@ -151,7 +153,7 @@ class Input(Strict):
     name: str
     dtype: DType = "float32"
     shape: list[Axis]
-    range: tuple[float, float] | None = Field(None, description="lowest and highest value that data may have")
+    range: tuple[float, float] | None = Field(default=None, description="lowest and highest value that data may have")
 
     @field_validator("range", mode="before")
     @classmethod
@@ -162,9 +164,9 @@ class Input(Strict):
 class Parity(Strict):
     """``[parity]``: source framework against the device's runtime, as in ``numpy.allclose``."""
 
-    rtol: float = Field(1e-3, ge=0)
-    atol: float = Field(1e-5, ge=0)
-    samples: int = Field(2, ge=1, le=64)
+    rtol: float = Field(default=1e-3, ge=0)
+    atol: float = Field(default=1e-5, ge=0)
+    samples: int = Field(default=2, ge=1, le=64)
 
 
 class NpzData(Strict):
@@ -172,8 +174,8 @@ class NpzData(Strict):
 
     kind: Literal["npz"] = "npz"
     npz: str
-    labels: str | None = Field(None, description="name of the array with class numbers or reference outputs")
-    limit: int | None = Field(None, ge=1, description="use the first so many samples")
+    labels: str | None = Field(default=None, description="name of the array with class numbers or reference outputs")
+    limit: int | None = Field(default=None, ge=1, description="use the first so many samples")
 
 
 class ImageData(Strict):
@@ -184,10 +186,10 @@ class ImageData(Strict):
     size: tuple[int, int] = Field(description="width, height in pixels")
     color: Literal["RGB", "BGR", "L"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    scale: float = Field(1 / 255, description="pixel * scale, then (x - mean) / std")
+    scale: float = Field(default=1 / 255, description="pixel * scale, then (x - mean) / std")
     mean: list[float] = [0.0]
     std: list[float] = [1.0]
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
 
     @field_validator("size", mode="before")
     @classmethod
@@ -200,8 +202,8 @@ class CallableData(Strict):
 
     kind: Literal["callable"] = "callable"
     callable: str = Field(pattern=_CALLABLE)
-    files: list[str] = Field([], description="files that the callable reads")
-    limit: int | None = Field(None, ge=1)
+    files: list[str] = Field(default=[], description="files that the callable reads")
+    limit: int | None = Field(default=None, ge=1)
 
 
 def _data_kind(value: Any) -> Any:
@@ -225,8 +227,8 @@ class Data(Strict):
 class Accuracy(Strict):
     """``[accuracy]``: the metric on the evaluation data, and how much of it INT8 may cost."""
 
-    metric: str = Field("top1", pattern=r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$")
-    max_drop: float = Field(0.01, ge=0, description="fp32 metric less int8 metric, in the metric's own unit")
+    metric: str = Field(default="top1", pattern=r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$")
+    max_drop: float = Field(default=0.01, ge=0, description="fp32 metric less int8 metric, in the metric's own unit")
 
 
 class Model(Strict):
@@ -235,13 +237,13 @@ class Model(Strict):
     description: str = ""
     source: Source
     input: list[Input] = []
-    outputs: list[str] = Field([], description="names for the outputs, in order")
-    axes: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="example size of a dynamic axis, 2 where absent")
+    outputs: list[str] = Field(default=[], description="names for the outputs, in order")
+    axes: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="example size of a dynamic axis, 2 where absent")
     parity: Parity = Parity()
     data: Data = Data()
     accuracy: Accuracy | None = None
-    targets: list[str] = Field(["*"], description="names (globs) of the targets that this model is for")
-    licence: str = Field("", description="SPDX expression of the model's licence")
+    targets: list[str] = Field(default=["*"], description="names (globs) of the targets that this model is for")
+    licence: str = Field(default="", description="SPDX expression of the model's licence")
 
     @model_validator(mode="after")
     def _complete(self) -> Model:
