@@ -1,6 +1,6 @@
 """Pinned environments: hash-locked, made by uv on first use, checked on later ones."""
 
-from .make import Runtime, ensure, problems
+from .make import Runtime, broken, ensure, problems
 from .spec import RuntimeSpec, find, known
 
-__all__ = ["Runtime", "RuntimeSpec", "ensure", "find", "known", "problems"]
+__all__ = ["Runtime", "RuntimeSpec", "broken", "ensure", "find", "known", "problems"]

@@ -97,7 +97,7 @@ def _make(spec: RuntimeSpec, place: Path) -> dict[str, Any]:
     doing = f"runtime {spec.name}"
     try:
         uv(["venv", "--quiet", "--relocatable", "--python", spec.python, str(part)], doing=doing)
-        uv(["pip", "install", "--quiet", *_sources(spec), "--python", str(part / "bin" / "python"), *_locked(spec, part)], doing=doing)
+        uv(["pip", "install", "--quiet", "--link-mode", "copy", *_sources(spec), "--python", str(part / "bin" / "python"), *_locked(spec, part)], doing=doing)
         marker = _describe(spec, part)
         (part / _MARKER).write_text(json.dumps(marker))
         shutil.rmtree(place, ignore_errors=True)
@@ -135,7 +135,9 @@ def _describe(spec: RuntimeSpec, part: Path) -> dict[str, Any]:
 
 def problems(runtime: Runtime) -> list[str]:
     """Files of the environment that are missing or have other bytes than their package's RECORD says."""
-    marker = json.loads((runtime.interpreter.parents[1] / _MARKER).read_text())
+    marker = _sound(runtime.interpreter.parents[1])
+    if marker is None:
+        return [_MARKER]
     packages = runtime.interpreter.parents[1] / marker["packages"]
     rows = (row for record in sorted(packages.glob("*.dist-info/RECORD")) for row in csv.reader(record.open()))
     return [path for path, hashed, *_ in rows if hashed and not _matches(packages / path, hashed)]
@@ -151,6 +153,9 @@ def _matches(path: Path, hashed: str) -> bool:
     return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == wanted
 
 
-def discard(runtime: Runtime) -> None:
-    """Remove an environment, so that the next ``ensure`` makes it again."""
-    shutil.rmtree(runtime.interpreter.parents[1], ignore_errors=True)
+def broken(runtime: Runtime) -> list[str]:
+    """The same as ``problems``; an environment that has some is removed, so that the next ``ensure`` makes it again."""
+    found = problems(runtime)
+    if found:
+        shutil.rmtree(runtime.interpreter.parents[1], ignore_errors=True)
+    return found

@@ -1,0 +1,258 @@
+"""Walk a graph of steps in parallel, recalling what the store has; progress as events."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import digest
+from .contract import contract
+from .errors import CorruptObject, OrtolanError, StepError
+from .events import Emit, Event
+from .place import Local, Reply
+from .runtime import Runtime, broken
+from .sandbox import Fetch, copy_from, prepare
+from .step import Ref, Step, Tree, in_order
+from .store import Action, Output, Store, alive, disk
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended: an ``action`` (which may be a refusal), an ``error``, or ``skipped`` because of another step."""
+
+    step: Step
+    action: Action | None = None
+    error: OrtolanError | None = None
+    skipped: Step | None = None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The step's facts; empty unless it succeeded."""
+        return self.action.facts if self.ok and self.action else {}
+
+    @property
+    def ok(self) -> bool:
+        """Whether the step has outputs."""
+        return self.action is not None and self.action.refused is None
+
+    @property
+    def refused(self) -> Mapping[str, str] | None:
+        """The stage's verdict, when it refused its input."""
+        return self.action.refused if self.action else None
+
+
+Results = dict[str, Result]
+
+
+@dataclass
+class Executor:
+    """What steps need to run: a store, made runtimes, a place, a folder for work."""
+
+    store: Store
+    runtimes: Mapping[str, Runtime]
+    work: Path
+    emit: Emit
+    jobs: int = 0
+    place: Local = field(default_factory=Local)
+
+    def run(self, wanted: Iterable[Step]) -> Results:
+        """Run the wanted steps and what they need. A failed step stops only those that need it.
+
+        KeyboardInterrupt ends the running steps' processes before it goes on.
+        """
+        steps = in_order(wanted)
+        self.emit(Event("plan", total=len(steps)))
+        results: Results = {}
+        waiting = {step.id: step for step in steps}
+        running: dict[Future[Result], Step] = {}
+        with ThreadPoolExecutor(self.jobs or os.cpu_count() or 1) as pool:
+            try:
+                while waiting or running:
+                    self._settle(waiting, results, running, pool)
+                    for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                        results[running.pop(future).id] = future.result()
+            except BaseException:
+                self.place.stop()
+                raise
+        return results
+
+    def _settle(
+        self, waiting: dict[str, Step], results: Results, running: dict[Future[Result], Step], pool: ThreadPoolExecutor
+    ) -> None:
+        """Settle at once what is skipped or recalled; start what is ready."""
+        for step in list(waiting.values()):
+            if not all(needed.id in results for needed in step.needs()):
+                continue
+            del waiting[step.id]
+            settled = self._skipped(step, results) or self._recalled(step, results)
+            if settled:
+                results[step.id] = settled
+            else:
+                running[pool.submit(self._made, step, dict(results))] = step
+
+    def _skipped(self, step: Step, results: Results) -> Result | None:
+        culprit = next((needed for needed in step.needs() if not results[needed.id].ok), None)
+        if culprit is None:
+            return None
+        self.emit(Event("skipped", step.label, f"needs {culprit.label}"))
+        return Result(step, skipped=results[culprit.id].skipped or culprit)
+
+    def _recalled(self, step: Step, results: Results) -> Result | None:
+        action = self.store.recall(key_of(self.preimage(step, results)))
+        if action is None:
+            return None
+        self.emit(Event("recalled", step.label))
+        return Result(step, action)
+
+    def preimage(self, step: Step, results: Results) -> dict[str, Any]:
+        """Everything that a step's result may depend on; its digest is the step's key."""
+        declared, runtime = contract(step.stage), self.runtimes[step.runtime]
+        return {
+            "stage": step.stage,
+            "source": declared.source,
+            "runtime": runtime.identity,
+            "cpu": list(runtime.cpu_features) if declared.cpu else [],
+            "params": dict(step.params),
+            "inputs": {name: _digest(source, results) for name, source in step.inputs.items()},
+        }
+
+    def _made(self, step: Step, results: Results) -> Result:
+        key = key_of(self.preimage(step, results))
+        with self.store.only_one(key):
+            recalled = self._recalled(step, results)  # another build may have made it meanwhile
+            return recalled or self._run(step, results)
+
+    def _run(self, step: Step, results: Results) -> Result:
+        self.emit(Event("start", step.label))
+        began = time.monotonic()
+        try:
+            action = self._act(step, results)
+        except OrtolanError as error:
+            self.emit(Event("failed", step.label, error.what, seconds=time.monotonic() - began))
+            return Result(step, error=error)
+        kind, text = ("refused", action.refused["what"]) if action.refused else ("done", "")
+        self.emit(Event("refused" if kind == "refused" else "done", step.label, text, seconds=time.monotonic() - began))
+        return Result(step, action)
+
+    def _act(self, step: Step, results: Results) -> Action:
+        """Run the step in a new folder and keep what it left; the folder stays when it crashed."""
+        folder = self.work / f"{os.getpid()}-{digest.short(step.id)}"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            reply = self._reply(step, folder, results)
+            if reply.crash:
+                raise _crashed(step, reply.crash, _keep(folder, self.work / f"failed-{step.stage}-{digest.short(step.id)}"))
+            return self._keep_action(step, reply, folder, results)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _reply(self, step: Step, folder: Path, results: Results) -> Reply:
+        paths, files = self._inputs(step, results)
+        with disk(folder):
+            folder.mkdir(parents=True)
+            prepare(folder, step.stage, paths, files, step.params)
+        runtime = self.runtimes[step.runtime]
+        reply = self.place.run(folder, runtime.interpreter, step.time_limit)
+        if reply.crash and (damaged := broken(runtime)):
+            self.emit(Event("note", step.label, f"runtime {runtime.name} was damaged ({damaged[0]}) and is made again"))
+            raise StepError(
+                f"runtime {runtime.name} is damaged", where=step.label, why=f"{len(damaged)} files differ, such as {damaged[0]}",
+                hint="run the same command again: the runtime is made anew",
+            )  # fmt: skip
+        return reply
+
+    def _inputs(self, step: Step, results: Results) -> tuple[dict[str, str], dict[str, Fetch]]:
+        paths: dict[str, str] = {}
+        files: dict[str, Fetch] = {}
+        for name, source in step.inputs.items():
+            if isinstance(source, Ref):
+                paths[name] = f"in/{name}/{source.name}"
+                files[paths[name]] = self._fetcher(source, results)
+            else:
+                paths[name] = f"in/{name}/{next(iter(source.files))}" if source.single else f"in/{name}"
+                files |= {f"in/{name}/{path}": _source(source, path) for path in source.files}
+        return paths, files
+
+    def _fetcher(self, ref: Ref, results: Results) -> Fetch:
+        return lambda to: self.fetch(ref, to, results)
+
+    def fetch(self, ref: Ref, to: Path, results: Results) -> None:
+        """Copy a step's output to a path; a damaged object is made again first."""
+        output = _output(ref, results)
+        try:
+            self.store.fetch(output.digest, to)
+        except CorruptObject as error:
+            self.emit(Event("note", ref.step.label, f"{error.what}: made again"))
+            again = self._run(ref.step, results)
+            if again.error or not again.ok:
+                raise again.error or error from error
+            self.store.fetch(output.digest, to)
+
+    def _keep_action(self, step: Step, reply: Reply, folder: Path, results: Results) -> Action:
+        preimage = self.preimage(step, results)
+        outputs = {} if reply.refused else _put_all(self.store, step, folder / "out")
+        action = Action(key_of(preimage), preimage, outputs, reply.facts or {}, reply.refused)
+        self.store.record(action)
+        return action
+
+
+def key_of(preimage: Mapping[str, Any]) -> str:
+    """The key of a step."""
+    return digest.of_json("key", preimage)
+
+
+def sweep(work: Path) -> None:
+    """Remove the work folders of builds that were killed."""
+    for folder in work.glob("*-*"):
+        owner = folder.name.partition("-")[0]
+        if owner.isdigit() and not alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_all(store: Store, step: Step, out: Path) -> dict[str, Output]:
+    declared = contract(step.stage)
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    missing = set(declared.outputs) - declared.optional_outputs - found
+    if missing or found - set(declared.outputs):
+        raise StepError(
+            f"stage {step.stage} left {sorted(found)}, declared are {list(declared.outputs)}", where=step.label,
+            hint="this is a mistake in the stage, not in your recipe; please report it",
+        )  # fmt: skip
+    return {name: store.put(out / name) for name in declared.outputs if name in found}
+
+
+def _output(ref: Ref, results: Results) -> Output:
+    action = results[ref.step.id].action
+    assert action is not None  # the step is settled before anything reads from it
+    return action.outputs[ref.name]
+
+
+def _digest(source: Ref | Tree, results: Results) -> str:
+    return source.digest if isinstance(source, Tree) else _output(source, results).digest
+
+
+def _source(source: Tree, path: str) -> Fetch:
+    def fetch(to: Path) -> None:
+        copy_from(source.paths[path])(to)
+        if digest.of_file(to) != source.files[path]:
+            raise StepError("the file changed while the build ran", where=str(source.paths[path]), hint="run the same command again")
+
+    return fetch
+
+
+def _keep(folder: Path, kept: Path) -> Path:
+    shutil.rmtree(kept, ignore_errors=True)
+    folder.rename(kept)
+    return kept
+
+
+def _crashed(step: Step, crash: str, kept: Path) -> StepError:
+    lines = (kept / "log.txt").read_text(errors="replace").strip().splitlines()
+    why = "\n       ".join(["the log ends with:", *lines[-8:]]) if lines else "it printed nothing"
+    return StepError(crash, where=step.label, why=why, hint=f"the step's folder with its inputs and log.txt is kept: {kept}")

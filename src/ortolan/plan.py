@@ -1,0 +1,251 @@
+"""model x target unrolled into a graph of steps. Pure: no store, no clock, no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .recipe.schema import PyTorchSource
+from .sources import Job
+from .step import Ref, Source, Step
+
+TOOLS = "tools"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The steps that make and judge what could ship: a float model and, where the recipe wants one, an INT8 model."""
+
+    imported: Step
+    normalise: Step
+    fixed: Step
+    check: Step
+    samples: Step
+    reference: Step
+    verify: Mapping[str, Step]
+    calibrate: Step | None = None
+    quantise: Step | None = None
+    verify_int8: Mapping[str, Step] | None = None
+    evaluate: Step | None = None
+    latency: Step | None = None
+
+    def steps(self) -> tuple[Step, ...]:
+        """All of them."""
+        alone = (self.check, self.fixed, self.reference, self.calibrate, self.quantise, self.evaluate, self.latency)
+        many = (*self.verify.values(), *(self.verify_int8 or {}).values())
+        return tuple(step for step in (*alone, *many) if step)
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """The steps that make and judge the files that ship, once it is known which candidate does."""
+
+    files: Mapping[str, Ref]
+    verify: Mapping[str, Step]
+
+    def steps(self) -> tuple[Step, ...]:
+        """All of them."""
+        return (*dict.fromkeys(ref.step for ref in self.files.values()), *self.verify.values())
+
+
+def runtime_of(version: str) -> str:
+    """The runtime in which a version of ONNX Runtime is pinned."""
+    return f"onnxruntime-{version}"
+
+
+def runtimes(job: Job) -> list[str]:
+    """The runtimes that a job's steps run in."""
+    source = "torch" if isinstance(job.model.recipe.source, PyTorchSource) else TOOLS
+    return sorted({source, TOOLS, *(runtime_of(v) for v in job.target.recipe.runtime.versions)})
+
+
+def candidates(job: Job, *, host: str) -> Candidates:
+    """The graph up to the choice between float and INT8. ``host`` is this machine's platform, like ``linux/amd64``."""
+    imported = _import(job)
+    normalise = _step(job, "normalise", {"model": imported["model.onnx"]}, opset=job.target.recipe.runtime.opset)
+    samples = _samples(job, normalise)
+    reference = _reference(job, imported, samples)
+    prepared = _step(job, "preprocess", {"model": normalise["model.onnx"]})
+    fixed = _step(job, "fix_shapes", {"model": prepared["model.onnx"]}, shapes=dict(job.target.recipe.shapes))
+    check = _step(job, "check_model", {"model": fixed["model.onnx"]})
+    expected = {"samples": samples["samples.npz"], "expected": reference["outputs.npz"]}
+    verify = _verify_all(job, {"model": fixed["model.onnx"], **expected}, "fp32")
+    alone = Candidates(imported, normalise, fixed, check, samples, reference, verify)
+    return _with_int8(job, alone, prepared, host)
+
+
+def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candidates:
+    recipe, model = job.target.recipe, job.model.recipe
+    if recipe.quantize.policy == "never" or "calibration" not in job.trees or model.data.calibration is None:
+        return _with_metric(job, plain)
+    calibrate = _step(
+        job, "calibrate", {"model": prepared["model.onnx"], "data": job.trees["calibration"]},
+        data=model.data.calibration.model_dump(mode="json"), inputs=_inputs(job),
+        method=recipe.quantize.method, percentile=recipe.quantize.percentile,
+    )  # fmt: skip
+    how = {
+        name: getattr(recipe.quantize, name) for name in ("activations", "weights", "per_channel", "symmetric_activations", "exclude")
+    }
+    quantise = _step(job, "quantise", {"model": plain.fixed["model.onnx"], "ranges": calibrate["ranges.json"]}, **how)
+    int8, samples = quantise["model.onnx"], plain.samples["samples.npz"]
+    return Candidates(
+        plain.imported, plain.normalise, plain.fixed, plain.check, plain.samples, plain.reference, plain.verify, calibrate, quantise,
+        _verify_all(job, {"model": int8, "samples": samples}, "int8"),
+        _evaluate(job, plain, int8), _latency(job, plain, int8) if host == recipe.platform else None,
+    )  # fmt: skip
+
+
+def _with_metric(job: Job, plain: Candidates) -> Candidates:
+    if job.model.recipe.accuracy is None:
+        return plain
+    return Candidates(
+        plain.imported, plain.normalise, plain.fixed, plain.check, plain.samples, plain.reference, plain.verify,
+        evaluate=_evaluate(job, plain, None),
+    )  # fmt: skip
+
+
+def shipment(job: Job, found: Candidates, precision: str, tag: str, hashed: str) -> Shipment:
+    """The graph from the chosen candidate to the files that ship. ``hashed`` is the model hash, ``tag`` the build's tag."""
+    chosen = found.quantise if precision == "int8" and found.quantise else found.fixed
+    metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
+    stamp = _step(job, "stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
+    session = _step(job, "session_json", {"model": stamp["model.onnx"]}, tag=tag, **_session(job))
+    files = {"model.onnx": stamp["model.onnx"], "session.json": session["session.json"]}
+    read: dict[str, Source] = {"model": stamp["model.onnx"], "samples": found.samples["samples.npz"]}
+    if precision == "fp32":
+        read["expected"] = found.reference["outputs.npz"]
+    if job.target.recipe.outputs.ort:
+        files |= _ort_files(job, stamp)
+        read["ort"] = files["model.ort"]
+    if not job.target.recipe.outputs.onnx:
+        del files["model.onnx"]
+    return Shipment(files, _verify_all(job, read, "shipped"))
+
+
+def diagnosis(job: Job, found: Candidates, version: str) -> Step:
+    """The step that names the first diverging tensor, when parity fails in a version of ONNX Runtime."""
+    read: dict[str, Source] = {"samples": found.samples["samples.npz"]}
+    if isinstance(job.model.recipe.source, PyTorchSource):
+        source = job.model.recipe.source
+        trace = _from_pytorch(
+            job, "trace_pytorch", read | {"model": found.imported["model.onnx"]},
+            exporter=source.exporter, inputs=_inputs(job), axes=_axes(job),
+        )  # fmt: skip
+    else:
+        trace = _from_onnx(job, "trace_onnx", read)
+    parity = job.model.recipe.parity
+    return _step(
+        job, "locate", {"model": found.fixed["model.onnx"], "tensors": trace["tensors.npz"], **read},
+        runtime_of(version), rtol=parity.rtol, atol=parity.atol,
+    )  # fmt: skip
+
+
+def _import(job: Job) -> Step:
+    source = job.model.recipe.source
+    if not isinstance(source, PyTorchSource):
+        return _from_onnx(job, "import_onnx", {})
+    recipe = job.model.recipe
+    return _from_pytorch(
+        job, "export_pytorch", {}, exporter=source.exporter, opset=job.target.recipe.runtime.opset, inputs=_inputs(job),
+        outputs=list(recipe.outputs), axes=dict(recipe.axes),
+    )  # fmt: skip
+
+
+def _reference(job: Job, imported: Step, samples: Step) -> Step:
+    read: dict[str, Source] = {"samples": samples["samples.npz"]}
+    if isinstance(job.model.recipe.source, PyTorchSource):
+        return _from_pytorch(job, "reference_pytorch", read | {"model": imported["model.onnx"]})
+    return _from_onnx(job, "reference_onnx", read)
+
+
+def _from_pytorch(job: Job, stage: str, read: Mapping[str, Source], **params: Any) -> Step:
+    source = job.model.recipe.source
+    assert isinstance(source, PyTorchSource)
+    own = {"code": job.trees["source"], **({"weights": job.trees["weights"]} if "weights" in job.trees else {})}
+    return _step(job, stage, {**own, **read}, "torch", source.time_limit, factory=source.factory, **params)
+
+
+def _from_onnx(job: Job, stage: str, read: Mapping[str, Source]) -> Step:
+    source = job.model.recipe.source
+    assert not isinstance(source, PyTorchSource)
+    return _step(job, stage, {"model": job.trees["source"], **read}, TOOLS, source.time_limit, file=source.file)
+
+
+def _samples(job: Job, normalise: Step) -> Step:
+    data = job.model.recipe.data
+    role = "evaluation" if data.evaluation else "calibration"
+    spec = data.evaluation or data.calibration
+    read: dict[str, Source] = {"model": normalise["model.onnx"], **({"data": job.trees[role]} if spec else {})}
+    return _step(
+        job, "make_samples", read, inputs=_inputs(job), axes=_axes(job) | job.target.recipe.shapes,
+        count=job.model.recipe.parity.samples, data=spec.model_dump(mode="json") if spec else None,
+    )  # fmt: skip
+
+
+def _evaluate(job: Job, plain: Candidates, int8: Ref | None) -> Step:
+    model = job.model.recipe
+    spec = model.data.evaluation or model.data.calibration
+    assert spec is not None
+    read: dict[str, Source] = {
+        "fp32": plain.fixed["model.onnx"],
+        "data": job.trees["evaluation" if model.data.evaluation else "calibration"],
+    }
+    if int8:
+        read["int8"] = int8
+    if "metric" in job.trees:
+        read["metric_code"] = job.trees["metric"]
+    return _step(
+        job, "evaluate", read, runtime_of(job.target.recipe.runtime.versions[0]), data=spec.model_dump(mode="json"),
+        inputs=_inputs(job), metric=model.accuracy.metric if model.accuracy else "agreement",
+    )  # fmt: skip
+
+
+def _latency(job: Job, plain: Candidates, int8: Ref) -> Step:
+    return _step(
+        job, "latency", {"fp32": plain.fixed["model.onnx"], "int8": int8, "samples": plain.samples["samples.npz"]},
+        runtime_of(job.target.recipe.runtime.versions[0]),
+        session=_session(job)["session"], min_speedup=job.target.recipe.gates.min_speedup,
+    )  # fmt: skip
+
+
+def _verify_all(job: Job, read: Mapping[str, Source], what: str) -> dict[str, Step]:
+    parity = job.model.recipe.parity
+    return {
+        version: _step(
+            job, "verify", read, runtime_of(version), note=what, rtol=parity.rtol, atol=parity.atol, **_session(job)
+        )
+        for version in job.target.recipe.runtime.versions
+    }  # fmt: skip
+
+
+def _ort_files(job: Job, stamp: Step) -> dict[str, Ref]:
+    ort = job.target.recipe.outputs.ort
+    assert ort is not None
+    convert = _step(
+        job, "ort_convert", {"model": stamp["model.onnx"]}, runtime_of(job.target.recipe.runtime.versions[0]),
+        style=ort.style, type_reduction=ort.type_reduction,
+    )  # fmt: skip
+    names = ["model.ort", "required_operators.config"]
+    return {name: convert[name] for name in names + ["required_operators_and_types.config"] * ort.type_reduction}
+
+
+def _inputs(job: Job) -> list[dict[str, Any]]:
+    return [given.model_dump(mode="json") for given in job.model.recipe.input]
+
+
+def _axes(job: Job) -> dict[str, int]:
+    return dict(job.model.recipe.axes)
+
+
+def _session(job: Job) -> dict[str, Any]:
+    recipe = job.target.recipe
+    return {"providers": [p.model_dump(mode="json") for p in recipe.provider], "session": recipe.session.model_dump(mode="json")}
+
+
+def _step(
+    job: Job, stage: str, read: Mapping[str, Source], runtime: str = TOOLS, time_limit: float = 1800.0, *, note: str = "", **params: Any
+) -> Step:
+    detail = " ".join(part for part in (note, runtime.partition("-")[2]) if part)
+    label = f"{job.model.name}: {stage.replace('_', ' ')}" + (f" ({detail})" if detail else "")
+    return Step(stage, runtime, params, dict(read), label, time_limit)

@@ -1,0 +1,200 @@
+"""Content-addressed store: ``objects/<sha256>`` and ``actions/<key>``. Atomic, verified on read, safe among processes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from . import digest
+from .errors import CorruptObject, StoreError
+
+NOISE = "noise"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file that an action made: its digest and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a key stands for: its ``preimage``, and what the step left.
+
+    ``refused`` is a stage's verdict on its input. ``facts`` under ``noise`` (timings) never take part in a comparison.
+    """
+
+    key: str
+    preimage: Mapping[str, Any]
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    refused: Mapping[str, str] | None = None
+
+    def comparable(self) -> dict[str, Any]:
+        """What two runs with one key must agree on."""
+        stated = {k: v for k, v in self.facts.items() if k != NOISE}
+        return {"outputs": {k: asdict(v) for k, v in self.outputs.items()}, "facts": stated, "refused": self.refused}
+
+
+def _action(value: dict[str, Any]) -> Action:
+    outputs = {name: Output(**output) for name, output in value["outputs"].items()}
+    return Action(value["key"], value["preimage"], outputs, value["facts"], value["refused"])
+
+
+class Store:
+    """A folder of objects and actions. Every method may be called from many threads and processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with disk(root):
+            for folder in (self._objects, self._actions, self._parts):
+                folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+
+    @property
+    def _objects(self) -> Path:
+        return self.root / "objects"
+
+    @property
+    def _actions(self) -> Path:
+        return self.root / "actions"
+
+    @property
+    def _parts(self) -> Path:
+        return self.root / "parts"
+
+    def put(self, source: Path) -> Output:
+        """Copy a file in and return its digest and size. StoreError when the disk is full."""
+        with disk(self.root), self._part() as part:
+            with source.open("rb") as stream:
+                found = _copy(stream, part)
+            size = part.stat().st_size
+            os.replace(part, self._object(found))  # always: these bytes are known to be right, an older copy's are not
+            return Output(found, size)
+
+    def fetch(self, wanted: str, to: Path) -> None:
+        """Copy an object out to ``to``, verified. CorruptObject (and the object is gone) when its bytes are not its name's."""
+        with disk(to):
+            try:
+                with self._object(wanted).open("rb") as stream, to.open("wb") as target:
+                    found = _copy_stream(stream, target)
+            except FileNotFoundError as error:
+                raise CorruptObject(wanted) from error
+        if found != wanted:
+            to.unlink()
+            self._object(wanted).unlink(missing_ok=True)
+            raise CorruptObject(wanted)
+
+    def has(self, output: Output) -> bool:
+        """Whether the object is there with its size; its bytes are verified when they are read."""
+        try:
+            return self._object(output.digest).stat().st_size == output.size
+        except FileNotFoundError:
+            return False
+
+    def recall(self, key: str) -> Action | None:
+        """What is known of ``key``, or None when nothing is, or when an output is missing."""
+        try:
+            action = _action(json.loads(self._record(key).read_bytes()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return action if all(self.has(output) for output in action.outputs.values()) else None
+
+    def record(self, action: Action) -> None:
+        """Keep an action. StoreError (``not reproducible``) when its key already stands for something else."""
+        before = self.recall(action.key)
+        if before and before.comparable() != action.comparable():
+            raise StoreError(
+                "not reproducible: a second run with the same key gave another result",
+                where=str(action.preimage.get("stage", action.key)), why=_difference(before, action),
+                hint="the stage, or a callable of yours in it, depends on something outside its inputs (time, randomness, network)",
+            )  # fmt: skip
+        with disk(self.root), self._part() as part:
+            part.write_bytes(digest.canonical(asdict(action)))
+            os.replace(part, self._record(action.key))
+
+    @contextmanager
+    def only_one(self, key: str) -> Iterator[None]:
+        """Hold ``key`` among processes and threads, so that two builds do not make one thing twice at once."""
+        with (self._parts / f"{digest.short(key, 32)}.lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _part(self) -> Iterator[Path]:
+        handle, name = tempfile.mkstemp(dir=self._parts, prefix=f"{os.getpid()}-")
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def _object(self, wanted: str) -> Path:
+        return self._objects / digest.short(wanted, 64)
+
+    def _record(self, key: str) -> Path:
+        return self._actions / f"{digest.short(key, 64)}.json"
+
+    def _sweep(self) -> None:
+        """Remove what killed builds left half-written."""
+        for part in self._parts.iterdir():
+            owner = part.name.partition("-")[0]
+            if owner.isdigit() and not alive(int(owner)):
+                part.unlink(missing_ok=True)
+
+
+def alive(process: int) -> bool:
+    """Whether a process with this number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _difference(before: Action, now: Action) -> str:
+    changed = [name for name in now.outputs if before.outputs.get(name) != now.outputs[name]]
+    facts = [name for name in now.facts if name != NOISE and before.facts.get(name) != now.facts[name]]
+    return f"differing outputs: {', '.join(changed) or 'none'}; differing facts: {', '.join(facts) or 'none'}"
+
+
+def _copy(stream: IO[bytes], to: Path) -> str:
+    with to.open("wb") as target:
+        return _copy_stream(stream, target)
+
+
+def _copy_stream(stream: IO[bytes], target: IO[bytes]) -> str:
+    hashed = hashlib.sha256()
+    while chunk := stream.read(digest.CHUNK):
+        hashed.update(chunk)
+        target.write(chunk)
+    return "sha256:" + hashed.hexdigest()
+
+
+@contextmanager
+def disk(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a StoreError that says which."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        free = shutil.disk_usage(next(p for p in (where, *where.parents) if p.exists())).free
+        raise StoreError(
+            f"cannot write: {error.strerror}", where=str(where), why=f"{free // 1_000_000} MB are free there",
+            hint="free some space (./inv clean removes what can be made again) or choose another place with --cache",
+        ) from error  # fmt: skip
