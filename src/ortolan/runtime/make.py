@@ -35,15 +35,19 @@ class Runtime:
     ``identity`` (lock digest, interpreter, platform) is what ``fingerprint`` is the digest of.
     """
 
-    name: str
+    spec: RuntimeSpec
     interpreter: Path
     python: str
-    lock_digest: str
+
+    @property
+    def name(self) -> str:
+        """The runtime's name."""
+        return self.spec.name
 
     @property
     def identity(self) -> dict[str, str]:
         """What two machines must share for the same key."""
-        return {"lock": self.lock_digest, "python": self.python, "platform": f"{sys.platform}/{platform.machine()}"}
+        return {"lock": self.spec.lock_digest, "python": self.python, "platform": f"{sys.platform}/{platform.machine()}"}
 
     @property
     def fingerprint(self) -> str:
@@ -70,7 +74,7 @@ def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], None] = lambda 
             if marker is None:
                 say(f"making runtime {spec.name}: {spec.description}")
                 marker = _make(spec, place)
-    return Runtime(spec.name, place / "bin" / "python", marker["python"], spec.lock_digest)
+    return Runtime(spec, place / "bin" / "python", marker["python"])
 
 
 def _sound(place: Path) -> dict[str, Any] | None:

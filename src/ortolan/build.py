@@ -1,0 +1,203 @@
+"""The way through: recipes → plan → execute → gates → files. One build of any number of models for one target or more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import digest, gates, plan, runtime
+from .artifact import Artifact, Gate, Outcome
+from .assemble import assemble, sweep, write_record
+from .cache import Cache
+from .errors import OrtolanError
+from .events import Emit, Event
+from .execute import Executor, Results, sweep as sweep_work
+from .manifest import Manifest
+from .plan import Candidates, Shipment
+from .platforms import host_platform
+from .record import describe
+from .runtime import Runtime
+from .sources import Job
+from .store import NOISE, Store
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a build keeps things and how wide it runs. ``runtimes`` are the folders with runtime descriptions, nearest first."""
+
+    cache: Cache
+    output: Path
+    runtimes: Sequence[Path]
+    jobs: int = 0
+
+
+@dataclass(frozen=True)
+class Built:
+    """How one job ended: the folder with its files, or the errors and gates that stopped it."""
+
+    job: Job
+    tag: str = ""
+    precision: str = ""
+    folder: Path | None = None
+    gates: Sequence[Gate] = ()
+    errors: Sequence[OrtolanError] = ()
+    steps: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether its files were put in place."""
+        return self.folder is not None
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A job between its two halves."""
+
+    job: Job
+    found: Candidates
+    gates: Sequence[Gate]
+    precision: str
+    reason: str
+    hashed: str
+
+    @property
+    def tag(self) -> str:
+        fleet = self.job.target.recipe.runtime
+        return f"{self.job.model.name}-{digest.short(self.hashed)}-opset{fleet.opset}-ort{fleet.versions[0]}"
+
+
+def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
+    """Build every job; one that fails does not stop the others. Nothing is put in place for a job that fails."""
+    executor = _executor(jobs, options, emit)
+    found = {index: plan.candidates(job, host=host_platform()) for index, job in enumerate(jobs)}
+    results = executor.run(step for one in found.values() for step in one.steps())
+    halves = [_choose(jobs[index], one, results) for index, one in found.items()]
+    chosen = [half for half in halves if isinstance(half, _Chosen)]
+    ships = [plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen]
+    results |= executor.run(step for ship in ships for step in ship.steps())
+    shipped = {id(c): _ship(c, ship, results, executor, options) for c, ship in zip(chosen, ships, strict=True)}
+    ended = [shipped.get(id(half), half) for half in halves]
+    return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
+
+
+def _executor(jobs: Sequence[Job], options: Options, emit: Emit) -> Executor:
+    sweep_work(options.cache.work)
+    for job in jobs:
+        sweep(options.output / job.target.name)
+    names = sorted({name for job in jobs for name in plan.runtimes(job)})
+    return Executor(Store(options.cache.store), _runtimes(names, options, emit), options.cache.work, emit, options.jobs)
+
+
+def _runtimes(names: Sequence[str], options: Options, emit: Emit) -> dict[str, Runtime]:
+    specs = [runtime.find(name, options.runtimes) for name in names]  # all are known before the first is made
+
+    def say(text: str) -> None:
+        emit(Event("runtime", text=text))
+
+    return {spec.name: runtime.ensure(spec, options.cache.runtimes, say) for spec in specs}
+
+
+def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
+    """Judge the candidates; the precision that ships, or what stops the build."""
+    errors = _errors(found.steps(), results, tolerated={found.quantise.id} if found.quantise else set())
+    if errors:
+        return Built(job, errors=errors, steps=_keys(found.steps(), results))
+    judged = gates.candidates(job, found, results)
+    precision, reason = gates.choose(job, judged)
+    hashed = _digest(found.normalise["model.onnx"], results)
+    if gates.stopping(judged, precision, job):
+        return Built(job, gates=judged, steps=_keys(found.steps(), results))
+    return _Chosen(job, found, judged, precision, reason, hashed)
+
+
+def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, options: Options) -> Built:
+    """Judge what would ship and put it in place when every gate lets it."""
+    job, steps = chosen.job, (*chosen.found.steps(), *ship.steps())
+    keys = _keys(steps, results)
+    errors = _errors(ship.steps(), results, tolerated=set())
+    if errors:
+        return Built(job, gates=chosen.gates, errors=errors, steps=keys)
+    artifacts = [_artifact(name, ref, results) for name, ref in ship.files.items()]
+    judged = [*chosen.gates, *gates.shipped(job, ship, artifacts, results, chosen.precision)]
+    if gates.stopping(judged, chosen.precision, job):
+        return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys)
+    manifest = describe(job, chosen.tag, chosen.precision, chosen.reason, chosen.hashed, artifacts, judged, steps, results, executor)
+    folder = options.output / job.target.name / chosen.tag
+    _put(folder, manifest, ship, results, executor, judged)
+    return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys)
+
+
+def _put(folder: Path, manifest: Manifest, ship: Shipment, results: Results, executor: Executor, judged: Sequence[Gate]) -> None:
+    fetch: dict[str, Callable[[Path], None]] = {
+        name: partial(_fetch, executor, ref, results) for name, ref in ship.files.items()
+    }
+    timings = {gate.name: {"measured": gate.measured, "limit": gate.limit} for gate in judged if gate.varies}
+    assemble(folder, manifest, fetch, timings)
+
+
+def _fetch(executor: Executor, ref: plan.Ref, results: Results, to: Path) -> None:
+    executor.fetch(ref, to, results)
+
+
+def _located(built: Built, executor: Executor, found: Candidates) -> Built:
+    """Where parity failed: run the steps that name the first diverging tensor and add it to the gate's reason."""
+    failed = [g for g in built.gates if g.name.startswith("parity@") and g.subject == "fp32" and g.outcome is Outcome.FAIL]
+    if not failed:
+        return built
+    version = failed[0].name.partition("@")[2]
+    step = plan.diagnosis(built.job, found, version)
+    results = executor.run([step])
+    named = gates.diverging(results[step.id])
+    more = [gates.because(g, named) if g in failed else g for g in built.gates]
+    return Built(built.job, built.tag, built.precision, built.folder, more, built.errors, built.steps)
+
+
+def _told(built: Built, options: Options) -> Built:
+    """Keep how the last build of this model for this target ended, for ``why`` and for other programs."""
+    path = options.output / built.job.target.name / f"{built.job.model.name}.json"
+    said = [{k: str(v) for k, v in vars(gate).items()} for gate in built.gates]
+    record: dict[str, Any] = {"tag": built.tag, "ok": built.ok, "precision": built.precision, "gates": said, "steps": dict(built.steps)}
+    write_record(path, record | {"errors": [str(error) for error in built.errors]})
+    return built
+
+
+def _errors(steps: Sequence[plan.Step], results: Results, *, tolerated: set[str]) -> list[OrtolanError]:
+    """What stops a job: crashes and refusals, each once; not the steps that were only skipped because of them."""
+    culprits: dict[str, OrtolanError] = {}
+    for step in steps:
+        result = results[step.id]
+        cause = results[result.skipped.id] if result.skipped else result
+        if cause.error:
+            culprits[cause.step.id] = cause.error
+        elif cause.refused and cause.step.id not in tolerated:
+            culprits[cause.step.id] = OrtolanError(
+                cause.refused["what"], where=cause.step.label, why=cause.refused["why"], hint=cause.refused["hint"]
+            )
+    return list(culprits.values())
+
+
+def _keys(steps: Sequence[plan.Step], results: Results) -> dict[str, str]:
+    from_all = plan.in_order(steps)
+    return {s.label: action.key for s in from_all if (result := results.get(s.id)) and (action := result.action)}
+
+
+def _digest(ref: plan.Ref, results: Results) -> str:
+    action = results[ref.step.id].action
+    assert action is not None
+    return action.outputs[ref.name].digest
+
+
+_MEDIA = {".onnx": "application/vnd.onnx.model", ".ort": "application/vnd.onnxruntime.model", ".json": "application/json"}
+
+
+def _artifact(name: str, ref: plan.Ref, results: Results) -> Artifact:
+    action = results[ref.step.id].action
+    assert action is not None
+    output = action.outputs[ref.name]
+    return Artifact(name, output.digest, output.size, _MEDIA.get(Path(name).suffix, "text/plain"))
+
+
+__all__ = ["NOISE", "Built", "Options", "build"]

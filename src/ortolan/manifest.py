@@ -1,0 +1,130 @@
+"""What was built, from what, with which gates. No clock times and no paths: equal builds have equal manifests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from . import digest
+from .artifact import Gate, Outcome
+from .errors import OrtolanError
+
+NAME = "manifest.json"
+VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class ModelPart(_Part):
+    """The model and the digests of everything of the user's that it was made from."""
+
+    name: str
+    hash: str
+    licence: str
+    source: str
+    files: dict[str, dict[str, str]]
+
+
+class TargetPart(_Part):
+    """The device that the artifacts are for."""
+
+    name: str
+    platform: str
+    package: str
+    versions: list[str]
+    opset: int
+    providers: list[str]
+
+
+class ArtifactPart(_Part):
+    """One file beside the manifest."""
+
+    name: str
+    digest: str
+    size: int
+    media_type: str
+
+
+class GatePart(_Part):
+    """One claim; ``measured`` is empty where it would differ between equal builds (timings)."""
+
+    name: str
+    subject: str
+    outcome: Outcome
+    measured: str
+    limit: str
+    why: str
+
+
+class StepPart(_Part):
+    """One step: its key, and the digests that went in and came out."""
+
+    label: str
+    stage: str
+    source: str
+    runtime: str
+    key: str
+    params: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+class RuntimePart(_Part):
+    """One pinned environment and its packages."""
+
+    name: str
+    python: str
+    platform: str
+    lock: str
+    packages: dict[str, str]
+
+
+class Manifest(_Part):
+    """A build's manifest, version 1."""
+
+    manifest_version: Literal[1]
+    tag: str
+    precision: Literal["fp32", "int8"]
+    precision_reason: str
+    model: ModelPart
+    target: TargetPart
+    artifacts: list[ArtifactPart]
+    gates: list[GatePart]
+    steps: list[StepPart]
+    runtimes: list[RuntimePart]
+
+    def to_bytes(self) -> bytes:
+        """Indented canonical JSON with a newline at the end."""
+        value = json.loads(self.model_dump_json())
+        return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def gate_part(gate: Gate) -> GatePart:
+    """A gate as the manifest keeps it."""
+    measured = "" if gate.varies else gate.measured
+    return GatePart(
+        name=gate.name, subject=gate.subject, outcome=gate.outcome, measured=measured, limit=gate.limit,
+        why="" if gate.varies else gate.why,
+    )  # fmt: skip
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest; OrtolanError when there is none, or when it is not one."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise OrtolanError("not a manifest", where=str(path), why=str(error).splitlines()[0], hint="build again") from error
+
+
+def damage(folder: Path, manifest: Manifest) -> list[str]:
+    """The artifacts in ``folder`` that are missing or differ from their manifest."""
+    return [a.name for a in manifest.artifacts if not _same(folder / a.name, a)]
+
+
+def _same(path: Path, artifact: ArtifactPart) -> bool:
+    return path.is_file() and path.stat().st_size == artifact.size and digest.of_file(path) == artifact.digest

@@ -1,0 +1,1 @@
+"""What a person looks at: progress, the table of gates, manifests in words."""
