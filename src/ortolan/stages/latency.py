@@ -1,0 +1,72 @@
+"""Times the fp32 and the int8 model against each other in one process, runs interleaved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from .lib.refused import Refused
+from .lib.sessions import first_line, open_session
+from .lib.tensors import read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INPUTS = ("fp32", "int8", "samples")
+PARAMS = ("session", "min_speedup")
+OUTPUTS = ()
+CPU = True
+
+_WARM_UP = 3
+_ENOUGH = 1.0  # seconds of measuring, after which
+_PAIRS = 15  # pairs are enough
+_LIMIT = 8.0  # seconds after which any number of pairs must do
+
+
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
+    feeds = read_samples(inputs["samples"])[0]
+    runners = {name: _runner(name, inputs[name], params["session"], feeds) for name in ("fp32", "int8")}
+    times = _measure(runners)
+    fp32, int8 = median(times["fp32"]), median(times["int8"])
+    noise = {"fp32_ms": fp32 * 1e3, "int8_ms": int8 * 1e3, "speedup": fp32 / int8, "pairs": len(times["fp32"])}
+    return {"compared": True, "faster": fp32 / int8 >= params["min_speedup"], "noise": noise}
+
+
+def _runner(name: str, path: Path, session: Mapping[str, Any] | None, feeds: Mapping[str, Any]) -> Callable[[], Any]:
+    try:
+        opened = open_session(path, session=session)
+        opened.run(None, feeds)
+    except Exception as error:
+        raise Refused(f"the {name} model cannot be timed", why=first_line(error)) from error
+    return lambda: opened.run(None, feeds)
+
+
+def _measure(runners: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """Seconds per run; the two take turns, and take turns at being first, so that a busy machine slows both."""
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    order, start = list(runners), time.perf_counter()
+    for _ in range(_WARM_UP):
+        if time.perf_counter() - start < _ENOUGH:
+            _pair(runners, order)
+    begin = time.perf_counter()
+    while not _done(len(times["fp32"]), time.perf_counter() - begin, time.perf_counter() - start):
+        order.reverse()
+        for name, seconds in _pair(runners, order).items():
+            times[name].append(seconds)
+    return times
+
+
+def _done(pairs: int, measured: float, total: float) -> bool:
+    return pairs > 0 and (total > _LIMIT or (measured > _ENOUGH and pairs >= _PAIRS))
+
+
+def _pair(runners: Mapping[str, Callable[[], Any]], order: list[str]) -> dict[str, float]:
+    found = {}
+    for name in order:
+        start = time.perf_counter()
+        runners[name]()
+        found[name] = time.perf_counter() - start
+    return found

@@ -1,0 +1,53 @@
+"""Mends what ONNX Runtime's quantizer stumbles over, and names what it cannot quantise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from . import graphs
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+
+def flatten_biases(model: ModelProto) -> tuple[list[str], list[str]]:
+    """Give every constant bias of a Gemm the shape [N]: what was done, and the names of nodes whose bias has no such shape.
+
+    ONNX lets a Gemm's bias be any shape that broadcasts to [M,N]; ONNX Runtime's quantizer takes [N] alone when it quantises
+    per channel (onnxruntime issue 24815: ValueError, "ambiguous").
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    repairs, unfit = [], []
+    for node in model.graph.node:
+        bias = weights.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None  # noqa: PLR2004 - A, B, C
+        width = _width(node, weights) if bias is not None else None
+        if bias is None or width is None or list(bias.dims) == [width]:
+            continue
+        if all(size == 1 for size in bias.dims[:-1]) and (not bias.dims or bias.dims[-1] in {1, width}):
+            node.input[2] = _flat(model, node, bias, width)
+            repairs.append(f"{graphs.label(node)}: bias {list(bias.dims)} reshaped to [{width}]")
+        else:
+            unfit.append(node.name)
+    return repairs, unfit
+
+
+def _width(node: NodeProto, weights: Mapping[str, TensorProto]) -> int | None:
+    """N of a Gemm with constant weights."""
+    weight = weights.get(node.input[1])
+    transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    return int(weight.dims[0 if transposed else 1]) if weight is not None else None
+
+
+def _flat(model: ModelProto, node: NodeProto, bias: TensorProto, width: int) -> str:
+    """Add the bias as [width] under a name of its own, for other nodes may read the old one."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    taken = {tensor.name for tensor in model.graph.initializer}
+    name = f"{bias.name}_flat"
+    while name in taken:
+        name = f"{node.name}_{name}"
+    values = np.broadcast_to(numpy_helper.to_array(bias).reshape(-1), (width,))
+    model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    return name

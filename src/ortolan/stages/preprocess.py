@@ -1,0 +1,89 @@
+"""Readies a model for quantisation: fuses batch normalisation, folds constants, infers shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .lib import canon, graphs, quant_nodes
+from .lib.sessions import first_line
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUTS = ("model",)
+PARAMS = ()
+OUTPUTS = ("model.onnx",)
+CPU = True  # ONNX Runtime folds constants with the kernels of this processor
+
+_OLDEST = 11  # below it quant_pre_process raises the opset
+
+
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
+    model = canon.load(inputs["model"])
+    ready, skipped = _optimised(model, out)
+    quant_nodes.name_nodes(ready.graph)
+    canon.save(ready, out / "model.onnx")
+    return {**canon.describe(canon.load(out / "model.onnx")), "skipped": skipped}
+
+
+def _optimised(model: ModelProto, out: Path) -> tuple[ModelProto, str]:
+    """The optimised model and "", or the model with its shapes alone and the reason."""
+    reason = _unfit(model)
+    if not reason:
+        ready = _quant_pre_process(model, out)
+        reason = ready if isinstance(ready, str) else _changed(model, ready)
+        if not isinstance(ready, str) and not reason:
+            return ready, ""
+    return _with_shapes(model), reason
+
+
+def _unfit(model: ModelProto) -> str:
+    opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
+    return f"opset {opset} is below {_OLDEST}, which it would be raised to" if opset < _OLDEST else ""
+
+
+def _quant_pre_process(model: ModelProto, out: Path) -> ModelProto | str:
+    """What ONNX Runtime makes of the model, or why it fails."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    given, made = out / "given.onnx", out / "made.onnx"
+    given.write_bytes(model.SerializeToString())
+    try:
+        quant_pre_process(given, made, skip_symbolic_shape=True)
+        return canon.load(made)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model is good without
+        return f"quant_pre_process raised {type(error).__name__}: {first_line(error)}"
+    finally:
+        given.unlink()
+        made.unlink(missing_ok=True)
+
+
+def _changed(before: ModelProto, after: ModelProto) -> str:
+    """Why the optimised model would not open wherever the given one does: an operator that its opsets do not have."""
+    opsets = {entry.domain: entry.version for entry in before.opset_import}
+    known = {(node.domain, node.op_type) for node in graphs.nodes(before)}
+    new = {(node.domain, node.op_type) for node in graphs.nodes(after)} - known
+    foreign = sorted(f"{d}:{op}" for d, op in new if d or not _has(op, opsets.get("", 0)))
+    versions = {entry.domain: entry.version for entry in after.opset_import}
+    moved = {domain: version for domain, version in versions.items() if opsets.get(domain, version) != version}
+    if foreign:
+        return f"it would bring in {', '.join(foreign)}"
+    return f"it would change the opset to {moved}" if moved else ""
+
+
+def _has(operator: str, opset: int) -> bool:
+    """Whether the operator exists in this opset of the standard domain."""
+    from onnx import defs
+
+    try:
+        return bool(defs.get_schema(operator, opset, ""))
+    except defs.SchemaError:
+        return False
+
+
+def _with_shapes(model: ModelProto) -> ModelProto:
+    from onnx import shape_inference
+
+    return shape_inference.infer_shapes(model, data_prop=True)

@@ -1,0 +1,115 @@
+"""Quantises a model to QDQ from measured ranges, and counts what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .lib import canon, macs, quant_nodes, quant_repairs, ranges
+from .lib.refused import Refused
+from .lib.sessions import first_line
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUTS = ("model", "ranges")
+PARAMS = ("activations", "weights", "per_channel", "symmetric_activations", "exclude")
+OUTPUTS = ("model.onnx",)
+CPU = False
+
+_QDQ_OPSET, _PER_CHANNEL_OPSET = 10, 13  # ONNX changelog: QuantizeLinear came in 10, its axis in 13
+
+
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Facts: ``qdq``, the Q and DQ nodes (0: nothing was quantised); ``nodes`` by operator; MACs; ``repairs``; what stays float."""
+    measured = ranges.read(inputs["ranges"])
+    model = _inferred(canon.load(inputs["model"]))
+    _check(model, params)
+    quant_nodes.name_nodes(model.graph)
+    repairs, unfit = quant_repairs.flatten_biases(model)
+    before = Counter(node.op_type for node in model.graph.node)
+    names = {node.name for node in model.graph.node}
+    left = _left(model, measured, unfit, [name for name in params["exclude"] if name in names])
+    halves = quant_nodes.half_weights(model)
+    quantised = _quantised(model, measured, sorted(left), params)
+    canon.save(quantised, out / "model.onnx")
+    unknown = sorted({*params["exclude"]} - names)
+    counts = _counts(quantised, before)
+    return {**counts, "repairs": repairs, "left_in_float": left, "half_precision": halves, "unknown_exclude": unknown}
+
+
+def _left(model: ModelProto, measured: Mapping[str, ranges.Range], unfit: list[str], excluded: list[str]) -> dict[str, str]:
+    """The nodes that stay in float, and why."""
+    unranged = quant_nodes.unranged(model, measured)
+    left = {name: f"no range for {', '.join(missing)}" for name, missing in unranged.items()}
+    left |= dict.fromkeys(unfit, "the shape of its bias")
+    return left | dict.fromkeys(excluded, "excluded by the recipe")
+
+
+def _inferred(model: ModelProto) -> ModelProto:
+    from onnx import shape_inference
+
+    return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _check(model: ModelProto, params: Mapping[str, Any]) -> None:
+    opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
+    hint = f"set opset = {_PER_CHANNEL_OPSET} or higher in the target's [runtime], or per_channel = false in its [quantize]"
+    if opset < _QDQ_OPSET:
+        raise Refused(f"the model has opset {opset}", why=f"QuantizeLinear exists from opset {_QDQ_OPSET} on", hint=hint)
+    if params["per_channel"] and opset < _PER_CHANNEL_OPSET:
+        why = f"opset {opset} has no per-channel QuantizeLinear; no runtime would load the result"
+        raise Refused(f"per-channel quantisation needs opset {_PER_CHANNEL_OPSET}", why=why, hint=hint)
+    if params["activations"] == "int8" and params["weights"] == "uint8":
+        why = "ONNX Runtime has no kernels for int8 activations with uint8 weights"
+        raise Refused("these types do not go together", why=why, hint='set weights = "int8" in [quantize]')
+
+
+def _quantised(
+    model: ModelProto, measured: Mapping[str, ranges.Range], excluded: list[str], params: Mapping[str, Any]
+) -> ModelProto:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    wanted = set(quant_nodes.activations(model)) & measured.keys()
+    # TensorRT takes no quantised bias, and symmetric activations are for it (docs of its explicit quantisation).
+    options = {"ActivationSymmetric": params["symmetric_activations"], "QuantizeBias": not params["symmetric_activations"]}
+    try:
+        quantizer = QDQQuantizer(
+            model,
+            params["per_channel"],
+            False,  # reduce_range
+            kinds[params["weights"]],
+            kinds[params["activations"]],
+            ranges.tensors_data(measured, wanted),
+            [],  # all nodes, but for
+            excluded,
+            quant_nodes.operators(),
+            options,
+        )
+        quantizer.quantize_model()
+    except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        hint = "leave the node that it names in float with exclude = [...] in [quantize]"
+        raise Refused("ONNX Runtime's quantizer cannot quantise this model", why=why, hint=hint) from error
+    made: ModelProto = quantizer.model.model
+    return made
+
+
+def _counts(model: ModelProto, before: Mapping[str, int]) -> dict[str, Any]:
+    kinds = Counter(node.op_type for node in model.graph.node)
+    low = Counter(model.graph.node[index].op_type for index in quant_nodes.quantised(model))
+    counted = macs.count(model)
+    return {
+        "qdq": kinds[quant_nodes.Q] + kinds[quant_nodes.DQ],
+        "q": kinds[quant_nodes.Q],
+        "dq": kinds[quant_nodes.DQ],
+        "nodes": {op: {"quantised": low[op], "before": before.get(op, 0)} for op in sorted(low)},
+        "macs": counted.total,
+        "macs_quantised": counted.quantised,
+        "macs_share": counted.share,
+        "macs_uncounted": list(counted.uncounted),
+    }
