@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import digest, gates, plan, runtime
+from . import gates, plan, runtime
 from .artifact import Artifact, Gate, Outcome
 from .assemble import assemble, sweep, write_record
 from .cache import Cache
@@ -21,7 +21,7 @@ from .platforms import host_platform
 from .record import describe
 from .runtime import Runtime
 from .sources import Job
-from .store import NOISE, Store
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,12 @@ class _Chosen:
 
     @property
     def tag(self) -> str:
-        fleet = self.job.target.recipe.runtime
-        return f"{self.job.model.name}-{digest.short(self.hashed)}-opset{fleet.opset}-ort{fleet.versions[0]}"
+        return plan.tag_of(self.job, self.hashed)
 
 
 def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     """Build every job; one that fails does not stop the others. Nothing is put in place for a job that fails."""
-    executor = _executor(jobs, options, emit)
+    executor = executor_for(jobs, options, emit)
     found = {index: plan.candidates(job, host=host_platform()) for index, job in enumerate(jobs)}
     results = executor.run(step for one in found.values() for step in one.steps())
     halves = [_choose(jobs[index], one, results) for index, one in found.items()]
@@ -83,7 +82,8 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
 
 
-def _executor(jobs: Sequence[Job], options: Options, emit: Emit) -> Executor:
+def executor_for(jobs: Sequence[Job], options: Options, emit: Emit) -> Executor:
+    """An executor with the store and every runtime that the jobs need, made where missing."""
     sweep_work(options.cache.work)
     for job in jobs:
         sweep(options.output / job.target.name)
@@ -102,7 +102,7 @@ def _runtimes(names: Sequence[str], options: Options, emit: Emit) -> dict[str, R
 
 def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
     """Judge the candidates; the precision that ships, or what stops the build."""
-    errors = _errors(found.steps(), results, tolerated={found.quantise.id} if found.quantise else set())
+    errors = _errors(found.steps(), results, gates.tolerated(found, results))
     if errors:
         return Built(job, errors=errors, steps=_keys(found.steps(), results))
     judged = gates.candidates(job, found, results)
@@ -117,7 +117,7 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     """Judge what would ship and put it in place when every gate lets it."""
     job, steps = chosen.job, (*chosen.found.steps(), *ship.steps())
     keys = _keys(steps, results)
-    errors = _errors(ship.steps(), results, tolerated=set())
+    errors = _errors(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
     artifacts = [_artifact(name, ref, results) for name, ref in ship.files.items()]
@@ -155,16 +155,21 @@ def _located(built: Built, executor: Executor, found: Candidates) -> Built:
     return Built(built.job, built.tag, built.precision, built.folder, more, built.errors, built.steps)
 
 
+def record_path(output: Path, job: Job) -> Path:
+    """Where the record of a job's last build is."""
+    return output / job.target.name / f"{job.model.name}.json"
+
+
 def _told(built: Built, options: Options) -> Built:
     """Keep how the last build of this model for this target ended, for ``why`` and for other programs."""
-    path = options.output / built.job.target.name / f"{built.job.model.name}.json"
+    path = record_path(options.output, built.job)
     said = [{k: str(v) for k, v in vars(gate).items()} for gate in built.gates]
     record: dict[str, Any] = {"tag": built.tag, "ok": built.ok, "precision": built.precision, "gates": said, "steps": dict(built.steps)}
     write_record(path, record | {"errors": [str(error) for error in built.errors]})
     return built
 
 
-def _errors(steps: Sequence[plan.Step], results: Results, *, tolerated: set[str]) -> list[OrtolanError]:
+def _errors(steps: Sequence[plan.Step], results: Results, tolerated: set[str]) -> list[OrtolanError]:
     """What stops a job: crashes and refusals, each once; not the steps that were only skipped because of them."""
     culprits: dict[str, OrtolanError] = {}
     for step in steps:
@@ -198,6 +203,3 @@ def _artifact(name: str, ref: plan.Ref, results: Results) -> Artifact:
     assert action is not None
     output = action.outputs[ref.name]
     return Artifact(name, output.digest, output.size, _MEDIA.get(Path(name).suffix, "text/plain"))
-
-
-__all__ = ["NOISE", "Built", "Options", "build"]

@@ -9,14 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache's folders below ``root``."""
+    """The cache's folders below ``root``; ``runtimes`` (one folder for each pinned environment) may lie elsewhere."""
 
     root: Path
-
-    @property
-    def runtimes(self) -> Path:
-        """One folder for each pinned environment."""
-        return self.root / "runtimes"
+    runtimes: Path
 
     @property
     def store(self) -> Path:
@@ -32,7 +28,12 @@ class Cache:
 def user_cache() -> Cache:
     """``$XDG_CACHE_HOME/ortolan``, or ``~/.cache/ortolan`` (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return Cache((Path(base) if base else Path.home() / ".cache") / "ortolan")
+    return cache_at((Path(base) if base else Path.home() / ".cache") / "ortolan")
+
+
+def cache_at(root: Path) -> Cache:
+    """A cache with everything below one folder."""
+    return Cache(root, root / "runtimes")
 
 
 def shipped() -> Path:

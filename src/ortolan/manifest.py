@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +120,17 @@ def read(path: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise OrtolanError("not a manifest", where=str(path), why=str(error).splitlines()[0], hint="build again") from error
+
+
+def find(output: Path, tag: str) -> list[Path]:
+    """The manifests of a tag, of every target that has it; OrtolanError with the nearest tag when none has."""
+    found = {path.parent.name: path for path in sorted(output.glob(f"*/*/{NAME}"))}
+    paths = sorted(output.glob(f"*/{tag}/{NAME}")) if tag in found else []
+    if not paths:
+        near = difflib.get_close_matches(tag, found, n=1, cutoff=0.3)
+        why = f"built are: {', '.join(found)}" if found else "nothing is built yet"
+        raise OrtolanError(f"no build has the tag '{tag}'", where=str(output), why=why, hint=f"./inv show {near[0]}" if near else "")
+    return paths
 
 
 def damage(folder: Path, manifest: Manifest) -> list[str]:

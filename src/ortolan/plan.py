@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import digest
 from .recipe.schema import PyTorchSource
 from .sources import Job
 from .step import Ref, Source, Step
@@ -52,6 +53,12 @@ class Shipment:
 def runtime_of(version: str) -> str:
     """The runtime in which a version of ONNX Runtime is pinned."""
     return f"onnxruntime-{version}"
+
+
+def tag_of(job: Job, hashed: str) -> str:
+    """``<model>-<hash12>-opset<N>-ort<X.Y.Z>``: the model hash is the digest of the normalised model, the version the oldest."""
+    fleet = job.target.recipe.runtime
+    return f"{job.model.name}-{digest.short(hashed)}-opset{fleet.opset}-ort{fleet.versions[0]}"
 
 
 def runtimes(job: Job) -> list[str]:

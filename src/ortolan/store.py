@@ -112,6 +112,13 @@ class Store:
             return None
         return action if all(self.has(output) for output in action.outputs.values()) else None
 
+    def preimage(self, key: str) -> dict[str, Any] | None:
+        """What a key was made from, also when its outputs are gone."""
+        try:
+            return dict(json.loads(self._record(key).read_bytes())["preimage"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
     def record(self, action: Action) -> None:
         """Keep an action. StoreError (``not reproducible``) when its key already stands for something else."""
         before = self.recall(action.key)

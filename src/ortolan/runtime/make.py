@@ -65,7 +65,7 @@ def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], None] = lambda 
 
     ``say`` is told when something is made, which takes seconds to minutes. RuntimeSetupError when it cannot be made.
     """
-    place = folder / f"{spec.name}-{digest.short(spec.lock_digest)}"
+    place = _place(spec, folder)
     marker = _sound(place)
     if marker is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +75,10 @@ def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], None] = lambda 
                 say(f"making runtime {spec.name}: {spec.description}")
                 marker = _make(spec, place)
     return Runtime(spec, place / "bin" / "python", marker["python"])
+
+
+def _place(spec: RuntimeSpec, folder: Path) -> Path:
+    return folder / f"{spec.name}-{digest.short(spec.lock_digest)}"
 
 
 def _sound(place: Path) -> dict[str, Any] | None:
@@ -135,6 +139,17 @@ def _describe(spec: RuntimeSpec, part: Path) -> dict[str, Any]:
     version, packages = said.stdout.split("\n")[:2]
     inside = Path(packages).resolve().relative_to(part.resolve())
     return {"lock": spec.lock_digest, "python": version, "packages": str(inside), "entries": sorted(os.listdir(packages))}
+
+
+def state(spec: RuntimeSpec, folder: Path, *, check: bool) -> str:
+    """``not made``, ``made``, or after reading every file (``check``) ``sound`` or how many files are damaged."""
+    place = _place(spec, folder)
+    if _sound(place) is None:
+        return "broken: made again on next use" if place.exists() else "not made"
+    if not check:
+        return "made"
+    found = problems(Runtime(spec, place / "bin" / "python", spec.python))
+    return f"damaged: {len(found)} files, such as {found[0]}" if found else "sound"
 
 
 def problems(runtime: Runtime) -> list[str]:

@@ -1,0 +1,93 @@
+"""Which field of which key changed since the last build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .build import record_path
+from .errors import OrtolanError
+from .execute import Executor, Result, Results, key_of
+from .gates import candidates as judge, choose
+from .plan import Candidates, candidates, shipment, tag_of
+from .platforms import host_platform
+from .sources import Job
+from .step import Step, in_order
+
+
+@dataclass(frozen=True)
+class Change:
+    """What would happen to one step now: ``same``, ``known`` (another key, already built), ``run`` or ``waits``; and why."""
+
+    label: str
+    state: str
+    fields: tuple[str, ...] = ()
+
+
+def why(job: Job, last: Mapping[str, str], executor: Executor) -> list[Change]:
+    """Compare the keys that a build would use now with those of the last one (``{label: key}``); nothing is run."""
+    found = candidates(job, host=host_platform())
+    results: Results = {}
+    changes = [_change(step, last, executor, results) for step in in_order(found.steps())]
+    if all(change.state in ("same", "known") for change in changes):
+        changes += _later(job, found, last, executor, results)
+    return changes
+
+
+def _later(job: Job, found: Candidates, last: Mapping[str, str], executor: Executor, results: Results) -> list[Change]:
+    precision, _ = choose(job, judge(job, found, results))
+    action = results[found.normalise.id].action
+    assert action is not None
+    hashed = action.outputs["model.onnx"].digest
+    ship = shipment(job, found, precision, tag_of(job, hashed), hashed)
+    known = {step.id for step in in_order(found.steps())}
+    return [_change(step, last, executor, results) for step in in_order(ship.steps()) if step.id not in known]
+
+
+def _change(step: Step, last: Mapping[str, str], executor: Executor, results: Results) -> Change:
+    if not all(needed.id in results for needed in step.needs()):
+        return Change(step.label, "waits", tuple(n.label for n in step.needs() if n.id not in results))
+    if any(not results[needed.id].ok for needed in step.needs()):
+        results[step.id] = Result(step, skipped=step)
+        return Change(step.label, "same")
+    now = executor.preimage(step, results)
+    action = executor.store.recall(key_of(now))
+    if action:
+        results[step.id] = Result(step, action)
+    before = last.get(step.label)
+    if before == key_of(now):
+        return Change(step.label, "same" if action else "run", () if action else ("its result is no longer in the store",))
+    old = executor.store.preimage(before) if before else None
+    return Change(step.label, "known" if action else "run", tuple(differing(old, now)) if old else ("not built before",))
+
+
+def differing(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """The fields in which two JSON values differ, as ``path: old → new``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from differing(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+    elif old != new:
+        yield f"{path}: {_short(old)} → {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:28]}…{text[-8:]}"
+
+
+def last_keys(output: Path, job: Job) -> dict[str, str]:
+    """The keys of the last build, from the record that it left; OrtolanError when there was none."""
+    path = record_path(output, job)
+    try:
+        return dict(json.loads(path.read_text())["steps"])
+    except (OSError, ValueError, KeyError) as error:
+        raise OrtolanError("there is no build to compare with", where=str(path), hint="./inv build first") from error
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """One line: how many steps are as in the last build."""
+    same = sum(change.state == "same" for change in changes)
+    return "nothing changed since the last build" if same == len(changes) else f"{same} of {len(changes)} steps are as in the last build"
