@@ -45,7 +45,8 @@ def _names(declared: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
 
 def sources(name: str) -> Mapping[str, bytes]:
     """The files that a stage consists of, ``{path below the step's folder: bytes}``: its module and all of ``lib``."""
-    return {f"stages/{name}.py": (STAGES / f"{name}.py").read_bytes(), **_shared()}
+    module = importlib.import_module(f"{__package__}.stages.{name}")
+    return {f"stages/{name}.py": Path(str(module.__file__)).read_bytes(), **_shared()}
 
 
 @lru_cache

@@ -173,8 +173,14 @@ def _matches(path: Path, hashed: str) -> bool:
 
 
 def broken(runtime: Runtime) -> list[str]:
-    """The same as ``problems``; an environment that has some is removed, so that the next ``ensure`` makes it again."""
+    """The same as ``problems``; an environment that has some is removed, so that the next ``ensure`` makes it again.
+
+    An interpreter that ``ensure`` did not make is nobody's to judge or to remove: it has none.
+    """
+    place = runtime.interpreter.parents[1]
+    if place.name != _place(runtime.spec, place.parent).name:
+        return []
     found = problems(runtime)
     if found:
-        shutil.rmtree(runtime.interpreter.parents[1], ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
     return found
