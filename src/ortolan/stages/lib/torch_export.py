@@ -1,0 +1,118 @@
+"""PyTorch's two ONNX exporters: what a Source gives at an opset that the exporter can emit, under the recipe's names."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .external import LIMIT
+from .refused import Refused
+from .torch_source import Source, users_line
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+DYNAMO_OPSET = 18
+"""The dynamo exporter writes no older opset by itself: its operators are written for this one."""
+
+_EXAMPLE_SIZE = 2
+_HINTS = {
+    "dynamo": 'try exporter = "torchscript", or rewrite what torch.export names (torch.where or torch.cond for control flow)',
+    "torchscript": 'try exporter = "dynamo", or another opset',
+}
+
+
+def examples(inputs: Sequence[Mapping[str, Any]], axes: Mapping[str, int]) -> dict[str, Any]:
+    """One tensor per input: floats uniform in [0, 1) from a fixed seed, integers and booleans 0; axes at their example size."""
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    found = {}
+    for item in inputs:
+        shape = [axes.get(size, _EXAMPLE_SIZE) if isinstance(size, str) else size for size in item["shape"]]
+        dtype = getattr(torch, item["dtype"])
+        value = torch.rand(shape, generator=random) if dtype.is_floating_point else torch.zeros(shape)
+        found[item["name"]] = value.to(dtype)
+    return found
+
+
+def dynamo(
+    source: Source, inputs: Sequence[Mapping[str, Any]], axes: Mapping[str, int], outputs: Sequence[str], opset: int
+) -> Any:
+    """The ``ONNXProgram`` of ``torch.onnx.export(dynamo=True)``; its ``exported_program`` is the decomposed one.
+
+    Raises Refused when the module cannot be exported.
+    """
+    import torch
+
+    args, kwargs = source.arguments(examples(inputs, axes))
+    free, named = source.arguments({item["name"]: _dynamic(item["shape"]) for item in inputs})
+    dynamic = dict(inspect.signature(source.module.forward).bind(*free, **named).arguments)  # as torch.export combines them
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.onnx.export(
+                source.module, args, kwargs=kwargs, dynamo=True, opset_version=opset, dynamic_shapes=dynamic,
+                input_names=list(source.order), output_names=list(outputs) or None, verbose=False,
+            )  # fmt: skip
+        except Exception as error:
+            raise _refusal(error, source, "dynamo") from error
+
+
+def torchscript(
+    source: Source, inputs: Sequence[Mapping[str, Any]], axes: Mapping[str, int], outputs: Sequence[str], opset: int
+) -> ModelProto:
+    """What ``torch.onnx.export(dynamo=False)`` writes: one trace, so that control flow is frozen as the example took it.
+
+    Raises Refused for an opset out of the exporter's range, or when the module cannot be exported.
+    """
+    import io
+
+    import onnx
+    import torch
+    from torch.onnx import _constants
+
+    low, high = _constants.ONNX_MIN_OPSET, _constants.ONNX_MAX_OPSET
+    if not low <= opset <= high:
+        why = f"torch {torch.__version__} exports through TorchScript to opsets {low} to {high}"
+        raise Refused(f"the TorchScript exporter cannot write opset {opset}", why=why, hint='try exporter = "dynamo"')
+    args, kwargs = source.arguments(examples(inputs, axes))
+    dynamic = {item["name"]: _dynamic(item["shape"]) or {} for item in inputs}
+    written = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                source.module, args, written, kwargs=kwargs or None, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
+                input_names=list(source.order), output_names=list(outputs) or None,
+            )  # fmt: skip
+        except Exception as error:
+            raise _refusal(error, source, "torchscript") from error
+    return onnx.load_from_string(written.getvalue())
+
+
+def check_size(source: Source) -> None:
+    """Refuse a module whose parameters and buffers cannot stand in one ``.onnx`` file."""
+    size = sum(value.numel() * value.element_size() for value in source.module.state_dict().values() if hasattr(value, "numel"))
+    if size > LIMIT:
+        raise Refused(
+            f"the weights have {size:,} bytes", why="an ONNX file holds at most 2 GB", hint="use float16 or a smaller model"
+        )
+
+
+def _dynamic(shape: Sequence[int | str]) -> dict[int, str] | None:
+    return {index: size for index, size in enumerate(shape) if isinstance(size, str)} or None
+
+
+def _refusal(error: Exception, source: Source, exporter: str) -> Exception:
+    """A verdict on the module; what may go better next time (no memory, no disk) stays the error that it is."""
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    if isinstance(root, MemoryError | OSError) or "allocate memory" in str(root):
+        return error
+    lines = [line.strip() for line in str(root).replace(f"{source.code}/", "").splitlines() if line.strip()]
+    why = f"{type(root).__name__}: {' '.join(lines[:2])[:400]}{users_line(root, source.code)}"
+    return Refused(f"the {exporter} exporter cannot export this model", why=why, hint=_HINTS[exporter])
