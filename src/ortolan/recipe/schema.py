@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Axis = int | str
+from .nearest import did_you_mean
+from .rules import CPU, Mistake, check, once, provider, providers
+
 DType = Literal[
     "float32", "float16", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"
 ]
@@ -15,12 +18,30 @@ _SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$
 _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _VERSION = r"^\d+\.\d+\.\d+$"
 _CALLABLE = r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
+_METRIC = r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$"
+METRICS = ("top1", "top5", "agreement", "snr", "mse")
+
+WANTED = {
+    _VERSION: "a full version like 1.20.1",
+    _CALLABLE: "a file and a callable in it, like model.py:build",
+    _METRIC: f"one of {', '.join(METRICS)}, or a file and a callable in it, like metric.py:score",
+}
+"""What a text that must match a pattern wants, in words."""
+
+
+def _axis(value: int | str) -> int | str:
+    if value == "" or (isinstance(value, int) and value < 1):
+        check([Mistake((), f"{value!r} is no axis", 'Write its size, 1 or more, or a name like "batch".')])
+    return value
+
+
+Axis = Annotated[int | str, AfterValidator(_axis)]
 
 
 class Strict(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen, and unknown keys are errors. Built on first use: an unused table costs no start-up time."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _bytes(text: Any) -> Any:
@@ -28,6 +49,10 @@ def _bytes(text: Any) -> Any:
     if isinstance(text, str) and not match:
         raise ValueError("write a number and a unit, like '8 MB' or '512 KiB'")
     return int(float(match[1]) * _UNITS[match[2]]) if match else text
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 # --- targets -----------------------------------------------------------------------------------------------------
@@ -49,8 +74,14 @@ class Fleet(Strict):
 class Provider(Strict):
     """``[[provider]]``: one execution provider, in priority order, options as ONNX Runtime spells them."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9]+ExecutionProvider$")
+    name: str = Field(json_schema_extra={"pattern": "ExecutionProvider$"})
     options: dict[str, str | int | float | bool] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        check(provider(name))
+        return name
 
 
 class Session(Strict):
@@ -79,6 +110,12 @@ class Quantize(Strict):
     percentile: float = Field(default=99.99, gt=50, le=100)
     exclude: list[str] = Field(default=[], description="names of nodes left in float")
 
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if "percentile" in self.model_fields_set and self.method != "percentile":
+            check([Mistake(("percentile",), f'method = "{self.method}" does not use it', 'Say method = "percentile".')])
+        return self
+
 
 class OrtFormat(Strict):
     """``[outputs] ort``: the .ort file of ORT Mobile."""
@@ -92,6 +129,12 @@ class Outputs(Strict):
 
     onnx: bool = True
     ort: OrtFormat | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.onnx and self.ort is None:
+            check([Mistake(("onnx",), "nothing would ship", "Leave it true, or ask for an .ort file: ort = {}.")])
+        return self
 
 
 class TargetGates(Strict):
@@ -111,14 +154,45 @@ class Target(Strict):
     description: str
     platform: Literal["linux/arm64", "linux/amd64", "linux/arm/v7", "windows/amd64", "android/arm64", "ios/arm64", "web"]
     runtime: Fleet
-    provider: list[Provider] = Field(default=[Provider(name="CPUExecutionProvider")], min_length=1)
-    session: Session = Session()
+    provider: list[Provider] = Field(default_factory=lambda: [Provider(name=CPU)], min_length=1)
+    session: Session = Field(default_factory=Session)
     shapes: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="axis = value; an absent axis stays dynamic")
-    quantize: Quantize = Quantize()
-    outputs: Outputs = Outputs()
-    gates: TargetGates = TargetGates()
-    models: list[str] = Field(default=["*"], description="names (globs) of the models that this target admits")
+    quantize: Quantize = Field(default_factory=Quantize)
+    outputs: Outputs = Field(default_factory=Outputs)
+    gates: TargetGates = Field(default_factory=TargetGates)
+    models: list[str] = Field(default=["*"], min_length=1, description="names (globs) of the models that this target admits")
     engine: Literal["none", "tensorrt"] = Field(default="none", description="tensorrt: only the device can build its engine")
+
+    @field_validator("provider")
+    @classmethod
+    def _order(cls, given: list[Provider]) -> list[Provider]:
+        check(providers([(one.name, one.options) for one in given]))
+        return given
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        check([*self._quantizable(), *self._engine()])
+        return self
+
+    def _quantizable(self) -> Iterator[Mistake]:
+        """Q/DQ nodes exist from opset 10 on, their axis from 13 on: below that, ONNX Runtime writes what nothing loads."""
+        least = 13 if self.quantize.per_channel else 10
+        if self.quantize.policy != "never" and self.runtime.opset < least:
+            what = "per-channel quantization" if self.quantize.per_channel else "quantization"
+            how = "[quantize] per_channel = false or policy" if self.quantize.per_channel else "[quantize] policy"
+            yield Mistake(("runtime", "opset"), f"{what} needs opset {least} or newer", f'Raise it, or say {how} = "never".')
+
+    def _engine(self) -> Iterator[Mistake]:
+        """TensorRT reads signed, symmetric Q/DQ only; unsigned activations it takes for signed ones, with a mere warning."""
+        if self.engine == "none":
+            return
+        if not any(one.name == "TensorrtExecutionProvider" for one in self.provider):
+            yield Mistake(("engine",), "no provider would use it", 'Add a [[provider]] with name = "TensorrtExecutionProvider".')
+        wants = {"activations": "int8", "weights": "int8", "symmetric_activations": True}
+        for key, value in wants.items() if self.quantize.policy != "never" else ():
+            if getattr(self.quantize, key) != value:
+                text = str(value).lower() if isinstance(value, bool) else f'"{value}"'
+                yield Mistake(("quantize", key), f"TensorRT needs {text}", f"Say {key} = {text}.")
 
 
 # --- models ------------------------------------------------------------------------------------------------------
@@ -155,10 +229,14 @@ class Input(Strict):
     shape: list[Axis]
     range: tuple[float, float] | None = Field(default=None, description="lowest and highest value that data may have")
 
-    @field_validator("range", mode="before")
+    _pair = field_validator("range", mode="before")(_tuple)
+
+    @field_validator("range")
     @classmethod
-    def _pair(cls, value: Any) -> Any:
-        return tuple(float(v) for v in value) if isinstance(value, list) else value
+    def _grows(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and limits[0] >= limits[1]:
+            check([Mistake((), "the lowest value comes first, the highest second")])
+        return limits
 
 
 class Parity(Strict):
@@ -183,18 +261,23 @@ class ImageData(Strict):
 
     kind: Literal["images"] = "images"
     images: str
-    size: tuple[int, int] = Field(description="width, height in pixels")
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(description="width, height in pixels")
     color: Literal["RGB", "BGR", "L"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     scale: float = Field(default=1 / 255, description="pixel * scale, then (x - mean) / std")
-    mean: list[float] = [0.0]
-    std: list[float] = [1.0]
+    mean: list[float] = Field(default=[0.0], min_length=1, max_length=3, description="one number, or one per channel")
+    std: list[Annotated[float, Field(gt=0)]] = Field(default=[1.0], min_length=1, max_length=3)
     limit: int | None = Field(default=None, ge=1)
 
-    @field_validator("size", mode="before")
-    @classmethod
-    def _pair(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    _pair = field_validator("size", mode="before")(_tuple)
+
+    @model_validator(mode="after")
+    def _channels(self) -> Self:
+        count = 1 if self.color == "L" else 3
+        lists = {"mean": self.mean, "std": self.std}
+        wrong = {key: len(values) for key, values in lists.items() if len(values) not in {1, count}}
+        check(Mistake((key,), f'color = "{self.color}" has {count} channel(s), not {found}') for key, found in wrong.items())
+        return self
 
 
 class CallableData(Strict):
@@ -207,9 +290,11 @@ class CallableData(Strict):
 
 
 def _data_kind(value: Any) -> Any:
-    if isinstance(value, dict) and "kind" not in value:
-        return value | {"kind": next((k for k in ("images", "callable") if k in value), "npz")}
-    return value
+    """The key that names the file tells the kind."""
+    if not isinstance(value, dict) or "kind" in value:
+        return value
+    told = next((key for key in ("npz", "images", "callable") if key in value), None)
+    return value | {"kind": told} if told else value
 
 
 DataSet = Annotated[NpzData | ImageData | CallableData, Field(discriminator="kind")]
@@ -227,7 +312,7 @@ class Data(Strict):
 class Accuracy(Strict):
     """``[accuracy]``: the metric on the evaluation data, and how much of it INT8 may cost."""
 
-    metric: str = Field(default="top1", pattern=r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$")
+    metric: str = Field(default="top1", pattern=_METRIC)
     max_drop: float = Field(default=0.01, ge=0, description="fp32 metric less int8 metric, in the metric's own unit")
 
 
@@ -239,16 +324,39 @@ class Model(Strict):
     input: list[Input] = []
     outputs: list[str] = Field(default=[], description="names for the outputs, in order")
     axes: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="example size of a dynamic axis, 2 where absent")
-    parity: Parity = Parity()
-    data: Data = Data()
+    parity: Parity = Field(default_factory=Parity)
+    data: Data = Field(default_factory=Data)
     accuracy: Accuracy | None = None
-    targets: list[str] = Field(default=["*"], description="names (globs) of the targets that this model is for")
+    targets: list[str] = Field(default=["*"], min_length=1, description="names (globs) of the targets that this model is for")
     licence: str = Field(default="", description="SPDX expression of the model's licence")
 
+    @field_validator("input")
+    @classmethod
+    def _distinct(cls, given: list[Input]) -> list[Input]:
+        check(once([one.name for one in given], "the input", "name"))
+        return given
+
+    @field_validator("outputs")
+    @classmethod
+    def _named_once(cls, given: list[str]) -> list[str]:
+        check(once(given, "the output"))
+        return given
+
     @model_validator(mode="after")
-    def _complete(self) -> Model:
-        if self.source.kind == "pytorch" and not self.input:
-            raise ValueError("a pytorch source needs at least one [[input]] with name, dtype and shape")
-        if self.accuracy and not self.data.evaluation:
-            raise ValueError("[accuracy] needs [data] evaluation = ... to measure on")
+    def _together(self) -> Self:
+        check([*self._complete(), *self._known_axes()])
         return self
+
+    def _complete(self) -> Iterator[Mistake]:
+        if self.source.kind == "pytorch" and not self.input:
+            hint = "Add [[input]] with name, dtype and shape."
+            yield Mistake(("source",), "a pytorch source does not tell the inputs of the model", hint)
+        if self.accuracy and not self.data.evaluation:
+            yield Mistake(("accuracy",), "there is nothing to measure it on", "Add [data] evaluation = ...")
+
+    def _known_axes(self) -> Iterator[Mistake]:
+        """An axis with an example size is one that an input has; without [[input]], only the model file knows."""
+        known = {axis for one in self.input for axis in one.shape if isinstance(axis, str)}
+        for axis in self.axes if self.input else ():
+            if axis not in known:
+                yield Mistake(("axes", axis), "no input has this axis", did_you_mean(axis, known))

@@ -1,0 +1,135 @@
+"""The files that a model's recipe names: found, or a mistake at the line that names them."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from .explain import Problem
+from .nearest import did_you_mean
+from .schema import CallableData, DataSet, ImageData, Model, NpzData, OnnxSource, PyTorchSource
+from .toml_lines import Keys
+
+IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """By role, ``{path as a stage sees it: where it is}``. These paths equal the recipe's, see ``staged``."""
+
+    code: Mapping[str, Path] = field(default_factory=dict)
+    weights: Path | None = None
+    onnx: Mapping[str, Path] = field(default_factory=dict)
+    calibration: Mapping[str, Path] = field(default_factory=dict)
+    evaluation: Mapping[str, Path] = field(default_factory=dict)
+    metric: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Reference(NamedTuple):
+    """A path in a recipe: its key, the path, whose role it plays, and whether it is a ``file``, ``images`` or ``any``."""
+
+    keys: Keys
+    path: str
+    role: str
+    what: str = "file"
+
+
+def staged(path: str) -> str:
+    """A recipe's path as a stage sees it: normal, and inside the stage's folder even where ``..`` leads out of the recipe's."""
+    parts = posixpath.normpath(path).split("/")
+    return "/".join(part for part in parts if part != "..")
+
+
+def references(recipe: Model) -> Iterator[Reference]:
+    """Every path in a model's recipe."""
+    yield from _source(recipe.source)
+    for role in ("calibration", "evaluation"):
+        data: DataSet | None = getattr(recipe.data, role)
+        if data is not None:
+            yield from _data(("data", role), role, data)
+    if recipe.accuracy and ".py:" in recipe.accuracy.metric:
+        yield Reference(("accuracy", "metric"), _file(recipe.accuracy.metric), "metric")
+
+
+def find(given: Iterable[Reference], folder: Path, root: Path) -> tuple[SourceFiles, list[Problem]]:
+    """Look every path up in the recipe's folder. What is missing, of another kind or outside ``root`` is a problem."""
+    found: dict[str, dict[str, Path]] = {}
+    problems: list[Problem] = []
+    for one in given:
+        role = found.setdefault(one.role, {})
+        wrong = _wrong(one, folder, root)
+        for name, path in {} if wrong else _below(one, folder).items():
+            if role.setdefault(name, path) != path:
+                wrong = Problem(one.keys, f"{path} and {role[name]} would both be {name} in the build", "Rename one.")
+        problems += [wrong] if wrong else []
+    weights = next(iter(found.pop("weights", {}).values()), None)
+    return SourceFiles(weights=weights, **found), problems
+
+
+def _source(source: PyTorchSource | OnnxSource) -> Iterator[Reference]:
+    if isinstance(source, OnnxSource):
+        yield Reference(("source", "file"), source.file, "onnx")
+        for index, path in enumerate(source.external_data):
+            yield Reference(("source", "external_data", index), path, "onnx")
+        return
+    yield Reference(("source", "factory"), _file(source.factory), "code")
+    yield from _extra(("source", "files"), "code", source.files)
+    if source.weights is not None:
+        yield Reference(("source", "weights"), source.weights, "weights")
+
+
+def _data(keys: Keys, role: str, data: DataSet) -> Iterator[Reference]:
+    if isinstance(data, NpzData):
+        yield Reference((*keys, "npz"), data.npz, role)
+    elif isinstance(data, ImageData):
+        yield Reference((*keys, "images"), data.images, role, "images")
+    elif isinstance(data, CallableData):
+        yield Reference((*keys, "callable"), _file(data.callable), role)
+        yield from _extra((*keys, "files"), role, data.files)
+
+
+def _extra(keys: Keys, role: str, paths: Iterable[str]) -> Iterator[Reference]:
+    for index, path in enumerate(paths):
+        yield Reference((*keys, index), path, role, "any")
+
+
+def _file(reference: str) -> str:
+    return reference.rpartition(":")[0]
+
+
+def _wrong(one: Reference, folder: Path, root: Path) -> Problem | None:
+    """What is wrong with a path, if anything."""
+    if Path(one.path).is_absolute():
+        return Problem(one.keys, f"{one.path} is an absolute path", "Write it relative to the recipe: it has to work elsewhere.")
+    path = Path(os.path.abspath(folder / one.path))  # noqa: PTH100 - resolve() would follow links, which may lead anywhere
+    if not path.is_relative_to(root.absolute()):
+        return Problem(one.keys, f"{one.path} lies outside the project", f"Put it below {root.absolute().name}/, or a link to it.")
+    if not path.exists():
+        names = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = did_you_mean(path.name, names) or f"It is looked up in {folder.absolute().name}/, beside the recipe."
+        return Problem(one.keys, f"{one.path} does not exist", near)
+    return _misfit(one, path, folder)
+
+
+def _misfit(one: Reference, path: Path, folder: Path) -> Problem | None:
+    if one.what == "file" and path.is_dir():
+        return Problem(one.keys, f"{one.path} is a folder", "Name a file.")
+    if one.what == "images" and not path.is_dir():
+        return Problem(one.keys, f"{one.path} is a file", "Name the folder that holds the images.")
+    if path.is_dir() and not _below(one, folder):
+        return Problem(one.keys, f"{one.path} holds no {'images' if one.what == 'images' else 'files'}")
+    return None
+
+
+def _below(one: Reference, folder: Path) -> dict[str, Path]:
+    """A file, or all files of a folder."""
+    top, name = folder / one.path, staged(one.path)
+    if not top.is_dir():
+        return {name: top}
+    inside = sorted(path for path in top.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    kept = [path for path in inside if one.what != "images" or path.suffix.lower() in IMAGES]
+    return {posixpath.normpath(f"{name}/{path.relative_to(top).as_posix()}"): path for path in kept}

@@ -1,0 +1,150 @@
+"""A folder with recipes: its targets and models by name, and the files that the models name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..errors import RecipeError
+from .files import Reference, SourceFiles, find, references, staged
+from .load import complain, load_model, load_target, shown
+from .nearest import did_you_mean
+from .schema import Model, OnnxSource, Target
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class NamedTarget:
+    """A target's recipe and the name of its file."""
+
+    name: str
+    path: Path
+    recipe: Target
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model's recipe, its name, the folder that it stands in, and its files; the recipe's paths are the keys of these."""
+
+    name: str
+    folder: Path
+    recipe: Model
+    files: SourceFiles
+
+
+@dataclass(frozen=True)
+class Project:
+    """The recipes below ``root``: ``recipes/targets/*.toml`` and ``recipes/models/*.toml``."""
+
+    root: Path
+
+    def targets(self) -> list[str]:
+        """Their names, sorted."""
+        return _names(self.root / "recipes" / "targets")
+
+    def models(self) -> list[str]:
+        """Their names, sorted."""
+        return _names(self.root / "recipes" / "models")
+
+    def target(self, name: str) -> NamedTarget:
+        """Raises RecipeError for a name that is not there, and for every mistake in its recipe."""
+        path = _pick("target", name, self.targets(), self.root / "recipes" / "targets")
+        return NamedTarget(name, path, load_target(path))
+
+    def model(self, name: str) -> NamedModel:
+        """Raises RecipeError for a name that is not there, every mistake in its recipe, and every file that it misses."""
+        path = _pick("model", name, self.models(), self.root / "recipes" / "models")
+        recipe = load_model(path)
+        named = list(references(recipe))
+        files, problems = find(named, path.parent, self.root)
+        if problems:
+            raise complain(path, problems)
+        return NamedModel(name, path.parent, _staged(recipe, named), files)
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder, from ``start`` upwards, that holds ``recipes/``. Raises RecipeError."""
+    for folder in (start.absolute(), *start.absolute().parents):
+        if (folder / "recipes").is_dir():
+            return folder
+    raise RecipeError(f"there is no recipes/ in {start.absolute()}, nor in any folder above it", hint="ortolan init makes one here")
+
+
+def model_from_onnx(path: Path) -> NamedModel:
+    """The model that an ``.onnx`` file is by itself. Files beside it that bear its name and hold its weights belong to it."""
+    _must_be_onnx(path)
+    recipe = Model(source=OnnxSource(kind="onnx", file=path.name, external_data=_weights_beside(path)))
+    folder = path.absolute().parent
+    files, problems = find(references(recipe), folder, folder)
+    if problems:
+        raise RecipeError("\n".join(f"{shown(path)}: {problem.text}" for problem in problems))
+    return NamedModel(_clean(path.stem), folder, recipe, files)
+
+
+def model_files(model: NamedModel) -> SourceFiles:
+    """The files of a model by role."""
+    return model.files
+
+
+def admits(target: NamedTarget, model: NamedModel) -> bool:
+    """Whether the target takes the model and the model is for the target."""
+    return _matches(model.name, target.recipe.models) and _matches(target.name, model.recipe.targets)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml") if not path.name.startswith("."))
+
+
+def _pick(kind: str, name: str, known: list[str], folder: Path) -> Path:
+    if name not in known:
+        near = did_you_mean(name.removesuffix(".toml"), known) or f"There are: {', '.join(known) or 'none'}."
+        raise RecipeError(f"{shown(folder)}: no {kind} is named {name!r}. {near}")
+    path = folder / f"{name}.toml"
+    if not _NAME.fullmatch(name):
+        hint = f"rename the file to {_clean(name)}.toml: small letters and digits, with single dots, dashes or underscores between"
+        raise RecipeError(f"{shown(path)}: {name!r} cannot be part of a tag", hint=hint)
+    return path
+
+
+def _clean(stem: str) -> str:
+    """A name for tags, images and folders made of any text."""
+    return re.sub(r"[^a-z0-9]*([._-])[^a-z0-9]*|[^a-z0-9]+", lambda m: m[1] or "-", stem.lower()).strip("._-") or "model"
+
+
+def _must_be_onnx(path: Path) -> None:
+    if not path.exists():
+        names = sorted(other.name for other in path.parent.glob("*.onnx"))
+        raise RecipeError(f"{shown(path)}: no such file. {did_you_mean(path.name, names)}".rstrip())
+    if path.is_dir():
+        raise RecipeError(f"{shown(path)}: this is a folder", hint="name the .onnx file in it")
+    if path.suffix.lower() != ".onnx":
+        raise RecipeError(f"{shown(path)}: without a recipe, only .onnx files can be built", hint="write a recipe")
+
+
+def _weights_beside(path: Path) -> list[str]:
+    """``net.data``, ``net.onnx.data``, ``net.onnx_data_1``, ``net.weights.bin``: what exporters call external data."""
+    ours = re.compile(re.escape(path.stem) + r"(?:\.onnx)?(?:[._-](?:data|weights?|bin|[0-9]+))+")
+    return sorted(other.name for other in path.parent.iterdir() if ours.fullmatch(other.name) and other.is_file())
+
+
+def _matches(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _staged(recipe: Model, named: list[Reference]) -> Model:
+    """The recipe with the paths that stages see."""
+    changed = [one for one in named if staged(one.path) != one.path]
+    if not changed:
+        return recipe
+    document = recipe.model_dump(exclude_unset=True)
+    for one in changed:
+        at: Any = document
+        for key in one.keys[:-1]:
+            at = at[key]
+        at[one.keys[-1]] = staged(one.path) + at[one.keys[-1]].removeprefix(one.path)
+    return Model.model_validate(document)
