@@ -14,13 +14,15 @@ from .assemble import assemble, sweep, write_record
 from .cache import Cache
 from .errors import OrtolanError
 from .events import Emit, Event
-from .execute import Executor, Results, sweep as sweep_work
+from .execute import Executor, Results
+from .execute import sweep as sweep_work
 from .manifest import Manifest
 from .plan import Candidates, Shipment
 from .platforms import host_platform
 from .record import describe
 from .runtime import Runtime
 from .sources import Job
+from .step import Ref, Step, in_order
 from .store import Store
 
 
@@ -138,7 +140,7 @@ def _put(folder: Path, manifest: Manifest, ship: Shipment, results: Results, exe
     assemble(folder, manifest, fetch, timings)
 
 
-def _fetch(executor: Executor, ref: plan.Ref, results: Results, to: Path) -> None:
+def _fetch(executor: Executor, ref: Ref, results: Results, to: Path) -> None:
     executor.fetch(ref, to, results)
 
 
@@ -169,7 +171,7 @@ def _told(built: Built, options: Options) -> Built:
     return built
 
 
-def _errors(steps: Sequence[plan.Step], results: Results, tolerated: set[str]) -> list[OrtolanError]:
+def _errors(steps: Sequence[Step], results: Results, tolerated: set[str]) -> list[OrtolanError]:
     """What stops a job: crashes and refusals, each once; not the steps that were only skipped because of them."""
     culprits: dict[str, OrtolanError] = {}
     for step in steps:
@@ -184,12 +186,12 @@ def _errors(steps: Sequence[plan.Step], results: Results, tolerated: set[str]) -
     return list(culprits.values())
 
 
-def _keys(steps: Sequence[plan.Step], results: Results) -> dict[str, str]:
-    from_all = plan.in_order(steps)
+def _keys(steps: Sequence[Step], results: Results) -> dict[str, str]:
+    from_all = in_order(steps)
     return {s.label: action.key for s in from_all if (result := results.get(s.id)) and (action := result.action)}
 
 
-def _digest(ref: plan.Ref, results: Results) -> str:
+def _digest(ref: Ref, results: Results) -> str:
     action = results[ref.step.id].action
     assert action is not None
     return action.outputs[ref.name].digest
@@ -198,7 +200,7 @@ def _digest(ref: plan.Ref, results: Results) -> str:
 _MEDIA = {".onnx": "application/vnd.onnx.model", ".ort": "application/vnd.onnxruntime.model", ".json": "application/json"}
 
 
-def _artifact(name: str, ref: plan.Ref, results: Results) -> Artifact:
+def _artifact(name: str, ref: Ref, results: Results) -> Artifact:
     action = results[ref.step.id].action
     assert action is not None
     output = action.outputs[ref.name]

@@ -11,10 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from invoke import Collection, Context, Exit, Program, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.program import Program
+from invoke.tasks import task
 
-from . import __version__, checks, manifest, reproduce as reproducing, runtime, why as reasons
-from .build import Built, Options, build as run_build, executor_for
+from . import __version__, checks, manifest, runtime
+from . import reproduce as reproducing
+from . import why as reasons
+from .build import Built, Options, executor_for
+from .build import build as run_build
 from .cache import cache_at, shipped, user_cache
 from .clean import clean as remove
 from .errors import GateError, OrtolanError, RecipeError

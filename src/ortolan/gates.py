@@ -17,6 +17,8 @@ from .store import NOISE
 INT8 = "int8"
 FP32 = "fp32"
 SHIPPED = "shipped"
+_CLIPPED, _USED = 0.1, 0.1  # of the evaluation data, of the quantised input's range: a factor of 255 in scaling breaks either
+_ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
 
 
 def candidates(job: Job, found: Candidates, results: Results) -> list[Gate]:
@@ -44,7 +46,7 @@ def tolerated(found: Candidates, results: Results) -> set[str]:
     """Steps whose refusal speaks against INT8 and does not stop a build: quantising, and what an unloadable result refuses."""
     if found.quantise is None:
         return set()
-    opens = all(results[step.id].facts["onnx"]["opens"] for step in (found.verify_int8 or {}).values() if results[step.id].ok)
+    opens = all(results[step.id].facts["onnx"]["runs"] for step in (found.verify_int8 or {}).values() if results[step.id].ok)
     return {found.quantise.id} if opens else {step.id for step in (found.quantise, found.evaluate, found.latency) if step}
 
 
@@ -63,7 +65,7 @@ def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Re
     for version, step in ship.verify.items():
         facts = results[step.id].facts
         gates.append(_loads(version, SHIPPED, facts))
-        gates += [_ort(version, facts)] if facts.get("ort") else []
+        gates += [_ort(version, precision, facts)] if facts.get("ort") else []
         gates.append(_providers(job, version, facts))
     gates.append(_size(job, artifacts))
     return gates + _device(job)
@@ -90,7 +92,7 @@ def _gate(name: str, subject: str, good: bool, measured: str, limit: str, why: s
 
 
 def _opset(job: Job, result: Result) -> Gate:
-    found = result.facts["opsets"].get("ai.onnx")
+    found = result.facts["found"]
     wanted = job.target.recipe.runtime.opset
     return _gate("opset", FP32, found == wanted, f"{found}, IR {result.facts['ir']}", f"= {wanted}")
 
@@ -103,23 +105,29 @@ def _checker(result: Result) -> Gate:
 
 
 def _loads(version: str, subject: str, facts: Mapping[str, Any]) -> Gate:
+    """It opened and ran; where it did not, the readable reasons (IR, opsets) stand before the runtime's own words."""
     onnx = facts["onnx"]
-    return _gate(f"load@{version}", subject, onnx["opens"], f"opened on {facts['arch']}" if onnx["opens"] else "refused", "", onnx["error"])
+    measured = f"runs on {facts['arch']}" if onnx["runs"] else "opens, fails to run" if onnx["opens"] else "refused"
+    why = "; ".join([*facts["limits"], *([onnx["error"]] if onnx["error"] else [])])
+    return _gate(f"load@{version}", subject, onnx["runs"], measured, "", "" if onnx["runs"] else why)
 
 
 def _parity(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
     parity, onnx = job.model.recipe.parity, facts["onnx"]
     limit = f"atol {parity.atol:g} + rtol {parity.rtol:g}"
-    if not onnx["opens"]:
-        return Gate(f"parity@{version}", FP32, Outcome.NOT_RUN, limit=limit, why="the session did not open")
+    if not onnx["runs"]:
+        return Gate(f"parity@{version}", FP32, Outcome.NOT_RUN, limit=limit, why="the model did not run")
     return _gate(f"parity@{version}", FP32, onnx["close"], _worst(onnx["outputs"]), limit, _reasons(onnx["outputs"]))
 
 
-def _ort(version: str, facts: Mapping[str, Any]) -> Gate:
-    ort = facts["ort"]
-    if not ort["opens"]:
-        return _gate(f"ort@{version}", SHIPPED, False, "refused", "opens, equals .onnx", ort["error"])
-    return _gate(f"ort@{version}", SHIPPED, ort["close"], _worst(ort["outputs"]), "opens, equals .onnx", _reasons(ort["outputs"]))
+def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
+    """The .ort file runs and gives what the .onnx gives in the same runtime; INT8 kernels may round to the next step."""
+    ort, limit = facts["ort"], "runs, equals .onnx"
+    if not ort["runs"]:
+        return _gate(f"ort@{version}", SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
+    worst = min((o["snr_db"] for o in ort["outputs"].values() if o["snr_db"] is not None), default=None)
+    near = precision == INT8 and worst is not None and worst >= _ROUNDING
+    return _gate(f"ort@{version}", SHIPPED, ort["close"] or near, _worst(ort["outputs"]), limit, "" if near else _reasons(ort["outputs"]))
 
 
 def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
@@ -162,7 +170,7 @@ def _int8(job: Job, found: Candidates, results: Results) -> list[Gate]:
     evaluated = results[found.evaluate.id]
     if not evaluated.ok:
         return gates
-    return [*gates, _agreement(job, evaluated.facts), *_accuracy(job, evaluated.facts), _faster(job, found.latency, results)]
+    return [*gates, *_input_fit(evaluated.facts), *_agreement(job, evaluated.facts), *_accuracy(job, evaluated.facts), _faster(job, found.latency, results)]
 
 
 def _shares(job: Job) -> str:
@@ -170,25 +178,52 @@ def _shares(job: Job) -> str:
 
 
 def _quantised(job: Job, facts: Mapping[str, Any]) -> Gate:
-    nodes, share = facts["qdq_nodes"], facts["macs_share"]
+    nodes, share = facts["qdq"], facts["macs_share"]
     good = nodes > 0 and share >= job.target.recipe.gates.min_quantized_macs
-    why = "" if good else "; ".join(facts["notes"]) or ("nothing was quantised" if not nodes else "too little was quantised")
+    why = "" if good else "nothing was quantised" if not nodes else "too little was quantised"
+    if not good and facts["half_precision"]:
+        why += f": {len(facts['half_precision'])} tensors are in half precision, which ONNX Runtime does not quantise"
     return _gate("quantised", INT8, good, f"{nodes} Q/DQ nodes, {share:.1%} of MACs", _shares(job), why)
 
 
-def _agreement(job: Job, facts: Mapping[str, Any]) -> Gate:
-    limit = job.target.recipe.gates.min_agreement
-    measured = f"{facts['agreement']:.1%} of {facts['samples']} samples, SNR {_number(facts['snr_db']['mean'])} dB"
-    return _gate("agreement", INT8, facts["agreement"] >= limit, measured, f"≥ {limit:.0%}")
+def _kernels(job: Job, facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """With exact kernels; and with this processor's own, which may saturate, when the target's are of its kind."""
+    return [("", facts), *([("@this-cpu", facts["default_kernels"])] if job.target.recipe.platform == host_platform() else [])]
+
+
+def _input_fit(facts: Mapping[str, Any]) -> list[Gate]:
+    """Calibration data scaled otherwise than the evaluation data: it clips, or uses a sliver of the range."""
+    gates = []
+    for name, fit in facts["inputs"].items():
+        (low, high), (least, most) = fit["observed"], fit["quantised"]
+        measured = f"{fit['clipped']:.0%} clipped, {fit['used']:.0%} of the range used"
+        good = fit["clipped"] <= _CLIPPED and fit["used"] >= _USED
+        why = "" if good else (
+            f"calibrated for {_number(least)} to {_number(most)}, evaluated with {_number(low)} to {_number(high)}: are both scaled alike?"
+        )  # fmt: skip
+        gates.append(_gate(f"input-range {name}", INT8, good, measured, f"≤ {_CLIPPED:.0%} clipped, ≥ {_USED:.0%} used", why))
+    return gates
+
+
+def _agreement(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
+    limit, gates = job.target.recipe.gates.min_agreement, []
+    for where, found in _kernels(job, facts):
+        snr = f", SNR {_number(found['snr_db']['mean'])} dB" if found["snr_db"] else ""
+        measured = f"{found['agreement']:.1%} of {facts['samples']} samples{snr}"
+        gates.append(_gate(f"agreement{where}", INT8, found["agreement"] >= limit, measured, f"≥ {limit:.0%}"))
+    return gates
 
 
 def _accuracy(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
     wanted = job.model.recipe.accuracy
     if wanted is None:
         return []
-    fp32, int8 = facts["metric"]["fp32"], facts["metric"]["int8"]
-    measured = f"{wanted.metric} {_number(fp32)} → {_number(int8)}"
-    return [_gate("accuracy", INT8, facts["drop"] <= wanted.max_drop, measured, f"drop ≤ {wanted.max_drop:g}")]
+    limit, gates = f"drop ≤ {wanted.max_drop:g}", []
+    for where, found in _kernels(job, facts):
+        metric = found["metric"]
+        measured = f"{wanted.metric} {_number(metric['fp32'])} → {_number(metric['int8'])}"
+        gates.append(_gate(f"accuracy{where}", INT8, metric["drop"] <= wanted.max_drop, measured, limit))
+    return gates
 
 
 def _faster(job: Job, step: Step | None, results: Results) -> Gate:

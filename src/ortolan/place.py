@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ class Local:
         lifeline, ours = os.pipe()
         try:
             process = self._start(folder, interpreter, lifeline)
-            timer = threading.Timer(time_limit, lambda: (late.set(), _kill(process)))
+            timer = threading.Timer(time_limit, _end_late, (process, late))
             timer.start()
             code = process.wait()
             timer.cancel()
@@ -87,6 +86,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         return  # it has ended already; macOS says so with EPERM
 
 
+def _end_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    _kill(process)
+
+
 def _timed_out(limit: float) -> Reply:
     return Reply(crash=f"{_END} was still running after its time limit of {limit:g} s and was ended")
 
@@ -107,6 +111,3 @@ def _ended(code: int) -> str:
     if code < 0:
         return f"{_END} died of signal {-code} ({signal.Signals(-code).name})"
     return f"{_END} ended with exit code {code} before it left a result"
-
-
-PLATFORM = f"{sys.platform}/{os.uname().machine}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import digest
@@ -85,7 +85,7 @@ def candidates(job: Job, *, host: str) -> Candidates:
 def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candidates:
     recipe, model = job.target.recipe, job.model.recipe
     if recipe.quantize.policy == "never" or "calibration" not in job.trees or model.data.calibration is None:
-        return _with_metric(job, plain)
+        return plain
     calibrate = _step(
         job, "calibrate", {"model": prepared["model.onnx"], "data": job.trees["calibration"]},
         data=model.data.calibration.model_dump(mode="json"), inputs=_inputs(job),
@@ -96,19 +96,10 @@ def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candid
     }
     quantise = _step(job, "quantise", {"model": plain.fixed["model.onnx"], "ranges": calibrate["ranges.json"]}, **how)
     int8, samples = quantise["model.onnx"], plain.samples["samples.npz"]
-    return Candidates(
-        plain.imported, plain.normalise, plain.fixed, plain.check, plain.samples, plain.reference, plain.verify, calibrate, quantise,
-        _verify_all(job, {"model": int8, "samples": samples}, "int8"),
-        _evaluate(job, plain, int8), _latency(job, plain, int8) if host == recipe.platform else None,
-    )  # fmt: skip
-
-
-def _with_metric(job: Job, plain: Candidates) -> Candidates:
-    if job.model.recipe.accuracy is None:
-        return plain
-    return Candidates(
-        plain.imported, plain.normalise, plain.fixed, plain.check, plain.samples, plain.reference, plain.verify,
-        evaluate=_evaluate(job, plain, None),
+    return replace(
+        plain, calibrate=calibrate, quantise=quantise,
+        verify_int8=_verify_all(job, {"model": int8, "samples": samples}, "int8"),
+        evaluate=_evaluate(job, plain, int8), latency=_latency(job, plain, int8) if host == recipe.platform else None,
     )  # fmt: skip
 
 
@@ -190,21 +181,20 @@ def _samples(job: Job, normalise: Step) -> Step:
     )  # fmt: skip
 
 
-def _evaluate(job: Job, plain: Candidates, int8: Ref | None) -> Step:
+def _evaluate(job: Job, plain: Candidates, int8: Ref) -> Step:
     model = job.model.recipe
     spec = model.data.evaluation or model.data.calibration
     assert spec is not None
     read: dict[str, Source] = {
         "fp32": plain.fixed["model.onnx"],
+        "int8": int8,
         "data": job.trees["evaluation" if model.data.evaluation else "calibration"],
     }
-    if int8:
-        read["int8"] = int8
     if "metric" in job.trees:
         read["metric_code"] = job.trees["metric"]
     return _step(
         job, "evaluate", read, runtime_of(job.target.recipe.runtime.versions[0]), data=spec.model_dump(mode="json"),
-        inputs=_inputs(job), metric=model.accuracy.metric if model.accuracy else "agreement",
+        inputs=_inputs(job), metric=model.accuracy.metric if model.accuracy else None,
     )  # fmt: skip
 
 

@@ -28,7 +28,14 @@ def prepare(folder: Path, stage: str, inputs: Mapping[str, str], files: Mapping[
 
 def copy_from(source: Path) -> Fetch:
     """A fetch that copies a file or a folder."""
-    return lambda to: (shutil.copytree if source.is_dir() else shutil.copyfile)(source, to) and None
+
+    def fetch(to: Path) -> None:
+        if source.is_dir():
+            shutil.copytree(source, to)
+        else:
+            shutil.copyfile(source, to)
+
+    return fetch
 
 
 def _parent(path: Path) -> Path:

@@ -11,7 +11,8 @@ from typing import Any
 from .build import record_path
 from .errors import OrtolanError
 from .execute import Executor, Result, Results, key_of
-from .gates import candidates as judge, choose
+from .gates import candidates as judge
+from .gates import choose
 from .plan import Candidates, candidates, shipment, tag_of
 from .platforms import host_platform
 from .sources import Job

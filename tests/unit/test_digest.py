@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from fakes import write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import write
 from ortolan import digest
 from ortolan.step import Step, tree
 

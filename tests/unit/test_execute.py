@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import executor, misbehave, write
 
+from fakes import executor, misbehave, write
 from ortolan.errors import StoreError
 from ortolan.execute import Result
 from ortolan.step import Step, in_order, tree
@@ -128,7 +128,7 @@ def test_other_bytes_for_one_key_are_an_error(tmp_path: Path) -> None:
     results = runner.run([step])
     (tmp_path / "x").write_bytes(b"")
     with pytest.raises(StoreError, match="not reproducible"):
-        runner._act(step, results)  # noqa: SLF001 - runs the step although the store knows its key
+        runner._act(step, results)
 
 
 def test_two_builds_at_once_make_one_thing_once(tmp_path: Path) -> None:
