@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 CPU = "CPUExecutionProvider"
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:/[^\s/:'\"]+){2,}/?")
 _SOURCE = re.compile(r"\S+\.(?:cc|h):\d+ [^(]*onnxruntime::[^(]*\(.*[&*]\) ")  # file, line and signature inside ONNX Runtime
+_LOADING = re.compile(r"Load model from .*? failed: ?")
 _ERRORS_ONLY = 3  # severities of ONNX Runtime: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -80,8 +81,21 @@ def first_line(error: BaseException) -> str:
     """The first line of an error of ONNX Runtime, without the folders that it names and its own source lines."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return _PATH.sub(lambda found: found[0].rstrip("/").rsplit("/", 1)[-1], _SOURCE.sub("", text))
+    text = _LOADING.sub("", _SOURCE.sub("", text))
+    return _PATH.sub(lambda found: found[0].rstrip("/").rsplit("/", 1)[-1], text)
 
 
 def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def run(session: onnxruntime.InferenceSession, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Feed one sample ``{input: array}``; ``{output: array}``. Raises ``TypeError`` for an output that is no tensor."""
+    import numpy as np
+
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, dict(sample))
+    odd = next((name for name, value in zip(names, values, strict=True) if not isinstance(value, np.ndarray)), None)
+    if odd is not None:
+        raise TypeError(f"output '{odd}' is a {type(values[names.index(odd)]).__name__}, not a tensor")
+    return dict(zip(names, values, strict=True))

@@ -57,7 +57,8 @@ def shape(value: ValueInfoProto) -> list[int | str | None] | None:
     if not value.type.tensor_type.HasField("shape"):
         return None
     return [
-        int(dim.dim_value) if dim.HasField("dim_value") else (dim.dim_param or None) for dim in value.type.tensor_type.shape.dim
+        int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else (dim.dim_param or None)
+        for dim in value.type.tensor_type.shape.dim
     ]
 
 
@@ -81,3 +82,14 @@ def describe(model: ModelProto) -> dict[str, Any]:
         "outputs": [value(info) for info in model.graph.output],
         "operators": operators(model),
     }
+
+
+def shapes(model: ModelProto) -> dict[str, list[int | str | None] | None]:
+    """The shape of every tensor of the main graph and the graphs nested in it, as far as onnx's shape inference finds it."""
+    from onnx import shape_inference
+
+    found: dict[str, list[int | str | None] | None] = {}
+    for graph in graphs.graphs(shape_inference.infer_shapes(model, data_prop=True).graph):
+        found |= {info.name: shape(info) for info in (*graph.input, *graph.value_info, *graph.output)}
+        found |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    return found

@@ -81,6 +81,11 @@ def worst(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return _verdict(most("max_abs", max), most("max_rel", max), most("snr_db", min), sum(r["nan"] for r in results), first)
 
 
+def absent(reason: str) -> dict[str, Any]:
+    """The comparison of a tensor that is not there on one side."""
+    return _verdict(None, None, None, 0, reason)
+
+
 def _verdict(max_abs: float | None, max_rel: float | None, snr_db: float | None, nan: int, reason: str) -> dict[str, Any]:
     return {"max_abs": max_abs, "max_rel": max_rel, "snr_db": snr_db, "nan": nan, "close": not reason, "reason": reason}
 

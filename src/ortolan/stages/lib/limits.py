@@ -1,0 +1,58 @@
+"""What this runtime's ONNX Runtime can load, in its own words, and how a model stands to it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from . import signature
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_TOO_NEW = 10**4
+_IR = re.compile(r"max supported IR version: (\d+)")
+_OPSET = re.compile(r"Current official support for domain \S+ is till opset (\d+)")
+
+
+def measure(domains: list[str]) -> dict[str, Any]:
+    """``{"ir": N, "opsets": {domain: N}}``, the highest that this ONNX Runtime takes; ``None`` where it names no limit.
+
+    Found by offering it a one-node model that is too new and reading the limit in its refusal: a table of versions would be
+    out of date with every release. Seen in 1.17.3 (IR 9, opset 20), 1.20.1 (IR 10, opset 21) and 1.31.1 (IR 13, opset 26).
+    """
+    lowest = {signature.DEFAULT_DOMAIN: 13}
+    return {
+        "ir": _limit(_IR, _TOO_NEW, lowest),
+        "opsets": {domain: _limit(_OPSET, 7, lowest | {domain: _TOO_NEW}) for domain in sorted(domains)},
+    }
+
+
+def problems(model: ModelProto, runtime: str) -> list[str]:
+    """Why this ONNX Runtime, of version ``runtime``, will not load ``model``; empty when IR and opsets are within its limits."""
+    opsets = signature.opsets(model)
+    limits = measure(list(opsets))
+    found = [(f"IR version {model.ir_version}", int(model.ir_version), limits["ir"])]
+    found += [(f"opset {version} of {domain}", version, limits["opsets"][domain]) for domain, version in opsets.items()]
+    return [
+        f"{what}; onnxruntime {runtime} takes at most {limit}"
+        for what, value, limit in found
+        if limit is not None and value > limit
+    ]
+
+
+def _limit(pattern: re.Pattern[str], ir: int, opsets: dict[str, int]) -> int | None:
+    from onnx import TensorProto, helper
+
+    from .sessions import open_session
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [x], [y])
+    imports = [helper.make_opsetid("" if d == signature.DEFAULT_DOMAIN else d, v) for d, v in opsets.items()]
+    probe = helper.make_model(graph, ir_version=ir, opset_imports=imports)
+    try:
+        open_session(probe.SerializeToString())
+    except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
+        match = pattern.search(str(error))
+        return int(match[1]) if match else None
+    return None

@@ -1,0 +1,59 @@
+"""Runs the file that a user gave, as it is, in the tools' ONNX Runtime with all graph optimisations off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import canon, expose, sessions, source
+from .refused import Refused
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from onnx import ModelProto
+
+PLAIN: Mapping[str, Any] = {
+    "execution_mode": "sequential",
+    "graph_optimization_level": "disable",
+    "enable_mem_pattern": True,
+    "enable_cpu_mem_arena": True,
+    "config": {},
+}
+
+
+def open_original(folder: Path, file: str, *, every_tensor: bool) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """A session on the untouched file; on the mended one where ONNX Runtime refuses the file itself (``ran`` says which).
+
+    Raises ``Refused`` when neither opens.
+    """
+    model, _ = source.read(folder, file)
+    try:
+        return _open(model, every_tensor), {"ran": "original"}
+    except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
+        refusal = sessions.first_line(error)
+    mended, _ = source.mended(folder, file)
+    try:
+        return _open(canon.canonical(mended), every_tensor), {"ran": "mended", "why": refusal}
+    except Exception as error:
+        raise Refused(
+            f"ONNX Runtime cannot open {file}", why=sessions.first_line(error), hint="the model must run before it can be built"
+        ) from error
+
+
+def run_all(session: onnxruntime.InferenceSession, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The outputs for every sample. Raises ``Refused`` with ONNX Runtime's words when one fails."""
+    try:
+        return [sessions.run(session, sample) for sample in samples]
+    except Exception as error:
+        raise Refused(
+            "the model does not run on its samples",
+            why=sessions.first_line(error),
+            hint="check [[input]] and [axes] in the recipe",
+        ) from error
+
+
+def _open(model: ModelProto, every_tensor: bool) -> onnxruntime.InferenceSession:
+    if every_tensor:
+        expose.outputs(model)
+    return sessions.open_session(model.SerializeToString(), session=PLAIN)

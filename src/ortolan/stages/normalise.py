@@ -1,0 +1,23 @@
+"""Brings a model to the recipe's opset and its canonical form: the bytes whose digest is the model hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .lib import canon, convert, down_convert, repair
+
+INPUTS = ("model",)
+PARAMS = ("opset",)
+OUTPUTS = ("model.onnx",)
+
+
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Facts: those of ``canon.describe``; ``given``, ``asked`` and ``found``: the opset before, wanted and after."""
+    model = canon.load(inputs["model"])
+    given = down_convert.opset(model)
+    repair.mend(model)
+    model = canon.canonical(convert.to_opset(canon.canonical(model), params["opset"]))
+    canon.save(model, out / "model.onnx")
+    return canon.describe(model) | {"given": given, "asked": params["opset"], "found": down_convert.opset(model)}

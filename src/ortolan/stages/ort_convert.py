@@ -1,0 +1,65 @@
+"""Converts a model to the .ort file of ORT Mobile, with the lists of operators that a reduced runtime needs; canonical bytes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .lib import ortformat
+from .lib.refused import Refused
+
+INPUTS = ("model",)
+PARAMS = ("style", "type_reduction")
+OUTPUTS = ("model.ort", "required_operators.config", "required_operators_and_types.config?")
+CPU = True  # the optimiser that writes the file looks at the processor, for 8-bit weights on AVX2 for one
+
+_CONFIGS = ("required_operators.config", "required_operators_and_types.config")
+
+
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """``style``: ``fixed`` bakes all optimisations in, ``runtime`` leaves those to the device that a compiling provider may replace.
+
+    Facts: ``onnxruntime`` (the version that converted), ``operators``: ``{domain: {opset: [operator]}}`` as a reduced build needs them.
+    Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
+    """
+    import onnxruntime as ort
+
+    for typed in (False, True)[: 1 + params["type_reduction"]]:
+        with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+            model, config = _convert(inputs["model"], Path(folder), params["style"], typed)
+            (out / "model.ort").write_bytes(ortformat.canonical(model.read_bytes()))
+            (out / _CONFIGS[typed]).write_text(_without_comments(config.read_text()), encoding="utf-8")
+    return {"onnxruntime": ort.__version__, "operators": _operators((out / _CONFIGS[0]).read_text())}
+
+
+def _convert(model: Path, folder: Path, style: str, typed: bool) -> tuple[Path, Path]:
+    from onnxruntime.tools import convert_onnx_models_to_ort as converter
+
+    copy = Path(shutil.copy(model, folder / "model.onnx"))
+    wanted = converter.OptimizationStyle[style.capitalize()]
+    try:
+        converter.convert_onnx_models_to_ort(copy, optimization_styles=[wanted], enable_type_reduction=typed)
+    except Exception as error:  # ONNX Runtime's errors have no common type
+        from .lib.sessions import first_line
+
+        raise Refused("ONNX Runtime cannot convert this model to .ort", why=first_line(error)) from error
+    suffix = ".with_runtime_opt" if style == "runtime" else ""
+    return folder / f"model{suffix}.ort", next(folder.glob("*.config"))
+
+
+def _without_comments(config: str) -> str:
+    """The comments name the converted files by their absolute paths."""
+    lines = [line for line in config.splitlines() if line and not line.startswith("#")]
+    return "".join(f"{line}\n" for line in ["# Operators that model.ort needs: domain;opset;operators", *lines])
+
+
+def _operators(config: str) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for line in config.splitlines():
+        if not line.startswith("#"):
+            domain, opset, operators = line.split(";", 2)
+            found.setdefault(domain, {})[opset] = operators.split(",")
+    return found

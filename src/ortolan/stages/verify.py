@@ -1,0 +1,96 @@
+"""Opens a model in one ONNX Runtime, runs the samples and compares; every refusal is a fact with the runtime's own words."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .lib import canon, limits, sessions, tensors
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+INPUTS = ("model", "samples", "expected?", "ort?")
+PARAMS = ("providers", "session", "rtol", "atol")
+OUTPUTS = ()
+CPU = True
+
+_RECORD = {"session.record_ep_graph_assignment_info": "1"}  # from 1.24.1; before, nothing reads it
+
+Sample = Mapping[str, Any]
+
+
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
+    """Facts: ``runtime``, ``arch``, ``limits`` (why IR or opsets are too new), ``providers``, ``placed``, ``onnx`` and ``ort``.
+
+    ``onnx`` and ``ort``: ``{"opens", "runs", "error", "outputs": {name: compare()}, "close"}``. ``onnx`` is compared with
+    ``expected``, ``ort`` with what the ``.onnx`` gave in this same runtime; ``close`` is ``None`` where there is nothing to
+    compare with, ``ort`` itself without an ``.ort``. ``placed`` is ``{provider: nodes}``, ``None`` where the runtime cannot tell.
+    """
+    import onnxruntime as ort
+
+    samples = tensors.read_samples(inputs["samples"])
+    expected = tensors.read_samples(inputs["expected"]) if "expected" in inputs else None
+    given, missing = sessions.split_providers(params["providers"])
+    opened, onnx = _try(inputs["model"], params, samples)
+    other = _try(inputs["ort"].read_bytes(), params, samples)[1] if "ort" in inputs else None
+    reference = onnx.get("results")
+    return {
+        "runtime": ort.__version__,
+        "arch": platform.machine(),
+        "limits": limits.problems(canon.parse(inputs["model"]), ort.__version__),
+        "providers": {"available": [provider["name"] for provider in given], "missing": missing},
+        "placed": _placed(opened) if opened else None,
+        "onnx": _judge(onnx, expected, params),
+        "ort": _judge(other, reference, params) if other else None,
+    }
+
+
+def _try(
+    model: Path | bytes, params: Mapping[str, Any], samples: Sequence[Sample]
+) -> tuple[onnxruntime.InferenceSession | None, dict[str, Any]]:
+    session = {**params["session"], "config": _RECORD | params["session"]["config"]}
+    opened = None
+    try:
+        opened = sessions.open_session(model, params["providers"], session)
+        results = [sessions.run(opened, sample) for sample in samples]
+    except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type; each is the verdict
+        return opened, {"opens": opened is not None, "runs": False, "error": sessions.first_line(error)}
+    return opened, {"opens": True, "runs": True, "error": "", "results": results}
+
+
+def _judge(tried: dict[str, Any], expected: Sequence[Sample] | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    results = tried.pop("results", None)
+    if results is None:
+        return tried | {"outputs": {}, "close": False}
+    if expected is None:
+        return tried | {"outputs": {}, "close": None}
+    outputs = _compare(expected, results, params)
+    return tried | {"outputs": outputs, "close": bool(results) and all(output["close"] for output in outputs.values())}
+
+
+def _compare(expected: Sequence[Sample], results: Sequence[Sample], params: Mapping[str, Any]) -> dict[str, Any]:
+    if len(expected) != len(results):
+        raise ValueError(f"{len(expected)} expected samples for {len(results)} results")
+    names = sorted({name for sample in (*expected, *results) for name in sample})
+    pairs = list(zip(expected, results, strict=True))
+    return {name: tensors.worst([_one(name, want, got, params) for want, got in pairs]) for name in names}
+
+
+def _one(name: str, want: Sample, got: Sample, params: Mapping[str, Any]) -> dict[str, Any]:
+    if name not in want or name not in got:
+        return tensors.absent("expected, but no output of the model" if name in want else "an output that nothing is expected of")
+    return tensors.compare(want[name], got[name], params["rtol"], params["atol"])
+
+
+def _placed(session: onnxruntime.InferenceSession) -> dict[str, int] | None:
+    """How many nodes each provider took, counted before fusion (ONNX Runtime 1.24.1 and later)."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    count: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        count[part.ep_name] += len(part.get_nodes())
+    return dict(sorted(count.items()))
