@@ -24,30 +24,54 @@ PARAMS = ("data", "inputs", "metric")
 OUTPUTS = ()
 CPU = True
 
+_AS_WRITTEN = {
+    "execution_mode": "sequential",
+    "graph_optimization_level": "disable",
+    "enable_mem_pattern": True,
+    "enable_cpu_mem_arena": True,
+    "config": {},
+}
+
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
     """``data`` (a data set of the recipe) or, where it is null, ``samples`` is what is measured on; ``metric`` may be null.
 
-    Facts: ``samples``; ``metric`` with its name and value for ``fp32`` and ``int8``, and ``drop``: how much worse int8 is, in the
-    metric's own unit, so negative where it is better (fp32 less int8; the other way round for mse, where less is better);
+    Facts: ``samples``; ``metric`` with its name and value for ``fp32`` and ``int8``, and ``drop``: how much worse int8 is, in
+    the metric's own unit, so negative where it is better (fp32 less int8; the other way round for mse, where less is better);
     ``agreement``: the share of samples on which every output of int8 agrees with fp32 (``quant_metrics.agree``); ``snr_db`` and
     ``outputs``: the same for each output; ``inputs``: how well the data fits int8's input ranges (``quant_fit``).
+    All of these hold for the QDQ model as it is written: float kernels between Q and DQ, on any processor the same, and within
+    rounding what ARM, VNNI and TensorRT compute. ``default_kernels`` repeats them for this processor's own int8 kernels: AVX2
+    and AVX-512 without VNNI add two 8-bit products in 16 bits and saturate (a small MNIST network fell from 37 to 16 dB), unless
+    the device sets the session config ``session.x64quantprecision = "1"``.
     A callable metric takes an iterator of ``({output: array}, label)`` and returns a number; more is better.
     """
-    models = {name: _Model(name, inputs[name]) for name in ("fp32", "int8") if name in inputs}
+    models = _models(inputs)
     fit = InputFit(inputs["int8"]) if "int8" in inputs else None
-    comparison, tally, count = _Comparison(), _Tally(params["metric"]), 0
+    comparisons = {name: _Comparison() for name in models if name != "fp32"}
+    tally, count = _Tally(params["metric"]), 0
     for count, sample in enumerate(_samples(inputs, params), 1):
         outputs = {name: model.run(sample, count - 1) for name, model in models.items()}
         tally.add(outputs, sample.label, count - 1)
+        for name, comparison in comparisons.items():
+            comparison.add(outputs["fp32"], outputs[name])
         if fit:
             fit.add(sample.feeds)
-            comparison.add(outputs["fp32"], outputs["int8"])
-    agreement = comparison.facts() if fit else {}
-    values = tally.values(agreement.get("agreement"))
+    found = {name: comparison.facts() for name, comparison in comparisons.items()}
+    values = tally.values({name: facts["agreement"] for name, facts in found.items()})
     if ":" in (params["metric"] or ""):
         values = {name: _custom(model, inputs, params) for name, model in models.items()}
-    return {"samples": count, "metric": _metric(params["metric"], values), **agreement, "inputs": fit.facts() if fit else {}}
+    facts = {name: {"metric": _metric(params["metric"], values, name), **found.get(name, {})} for name in models}
+    if not fit:
+        return {"samples": count, **facts["fp32"]}
+    return {"samples": count, **facts["int8"], "default_kernels": facts["int8_default"], "inputs": fit.facts()}
+
+
+def _models(inputs: Mapping[str, Path]) -> dict[str, _Model]:
+    models = {"fp32": _Model("fp32", inputs["fp32"], None)}
+    if "int8" in inputs:
+        models |= {"int8": _Model("int8", inputs["int8"], _AS_WRITTEN), "int8_default": _Model("int8", inputs["int8"], None)}
+    return models
 
 
 def _samples(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[Sample]:
@@ -61,10 +85,10 @@ def _samples(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[
 class _Model:
     """One of the models, under the name that messages use."""
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, session: Mapping[str, Any] | None) -> None:
         self._name = name
         try:
-            self._session: onnxruntime.InferenceSession = open_session(path)
+            self._session: onnxruntime.InferenceSession = open_session(path, session=session)
         except Exception as error:
             raise Refused(f"the {name} model does not open", why=first_line(error)) from error
         self._outputs = [info.name for info in self._session.get_outputs()]
@@ -93,9 +117,9 @@ class _Tally:
         for name, found in outputs.items():
             self._scores.setdefault(name, []).extend(quant_metrics.scores(self._metric, found, label, index))
 
-    def values(self, agreement: float | None) -> dict[str, float]:
+    def values(self, agreement: Mapping[str, float]) -> dict[str, float]:
         if self._metric == "agreement":
-            return {"fp32": 1.0} if agreement is None else {"fp32": 1.0, "int8": agreement}
+            return {"fp32": 1.0, **agreement}
         return {name: sum(scores) / len(scores) for name, scores in self._scores.items()}
 
 
@@ -144,8 +168,11 @@ def _custom(model: _Model, inputs: Mapping[str, Path], params: Mapping[str, Any]
     return value
 
 
-def _metric(name: str | None, values: Mapping[str, float]) -> dict[str, Any] | None:
+def _metric(name: str | None, values: Mapping[str, float], model: str) -> dict[str, Any] | None:
     if name is None:
         return None
-    drop = values["fp32"] - values["int8"] if "int8" in values else None
-    return {"name": name, **values, "drop": -drop if drop is not None and name in quant_metrics.LOWER_IS_BETTER else drop}
+    if model == "fp32":
+        return {"name": name, "fp32": values["fp32"], "int8": None, "drop": None}
+    drop = values["fp32"] - values[model]
+    drop = -drop if name in quant_metrics.LOWER_IS_BETTER else drop
+    return {"name": name, "fp32": values["fp32"], "int8": values[model], "drop": drop}

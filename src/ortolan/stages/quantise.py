@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +23,27 @@ _QDQ_OPSET, _PER_CHANNEL_OPSET = 10, 13  # ONNX changelog: QuantizeLinear came i
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Facts: ``qdq``, the Q and DQ nodes (0: nothing was quantised); ``nodes`` by operator; MACs; ``repairs``; what stays float."""
+    """Facts: ``qdq``, the Q and DQ nodes (0: nothing was quantised), ``nodes`` by operator, MACs, repairs, what stays float."""
     measured = ranges.read(inputs["ranges"])
     model = _inferred(canon.load(inputs["model"]))
     _check(model, params)
     quant_nodes.name_nodes(model.graph)
     repairs, unfit = quant_repairs.flatten_biases(model)
+    whole = quant_repairs.grouped_transposes(model) if params["per_channel"] else {}
     before = Counter(node.op_type for node in model.graph.node)
     names = {node.name for node in model.graph.node}
     left = _left(model, measured, unfit, [name for name in params["exclude"] if name in names])
     halves = quant_nodes.half_weights(model)
-    quantised = _quantised(model, measured, sorted(left), params)
-    canon.save(quantised, out / "model.onnx")
+    canon.save(_quantised(model, measured, sorted(left), whole, params), out / "model.onnx")
     unknown = sorted({*params["exclude"]} - names)
-    counts = _counts(quantised, before)
-    return {**counts, "repairs": repairs, "left_in_float": left, "half_precision": halves, "unknown_exclude": unknown}
+    counts = _counts(canon.load(out / "model.onnx"), before)
+    return {
+        **counts,
+        "repairs": [*repairs, *whole.values()],
+        "left_in_float": left,
+        "half_precision": halves,
+        "unknown_exclude": unknown,
+    }
 
 
 def _left(model: ModelProto, measured: Mapping[str, ranges.Range], unfit: list[str], excluded: list[str]) -> dict[str, str]:
@@ -68,15 +74,20 @@ def _check(model: ModelProto, params: Mapping[str, Any]) -> None:
 
 
 def _quantised(
-    model: ModelProto, measured: Mapping[str, ranges.Range], excluded: list[str], params: Mapping[str, Any]
+    model: ModelProto, measured: Mapping[str, ranges.Range], excluded: list[str], whole: Iterable[str], params: Mapping[str, Any]
 ) -> ModelProto:
+    """The quantised model; the weights in ``whole`` get one scale each."""
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
     wanted = set(quant_nodes.activations(model)) & measured.keys()
     # TensorRT takes no quantised bias, and symmetric activations are for it (docs of its explicit quantisation).
-    options = {"ActivationSymmetric": params["symmetric_activations"], "QuantizeBias": not params["symmetric_activations"]}
+    options = {
+        "ActivationSymmetric": params["symmetric_activations"],
+        "QuantizeBias": not params["symmetric_activations"],
+        "TensorQuantOverrides": {name: [{"quant_type": kinds[params["weights"]]}] for name in whole},
+    }
     try:
         quantizer = QDQQuantizer(
             model,
@@ -101,6 +112,7 @@ def _quantised(
 
 def _counts(model: ModelProto, before: Mapping[str, int]) -> dict[str, Any]:
     kinds = Counter(node.op_type for node in model.graph.node)
+    model = _inferred(model)
     low = Counter(model.graph.node[index].op_type for index in quant_nodes.quantised(model))
     counted = macs.count(model)
     return {

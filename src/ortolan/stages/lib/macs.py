@@ -43,18 +43,18 @@ def count(model: ModelProto) -> Macs:
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(model, data_prop=True)
-    lowered = {id(inferred.graph.node[index]) for index in quant_nodes.quantised(inferred)}
+    lowered = quant_nodes.quantised(inferred)
     total, low, unknown = 0, 0, list[str]()
     known: dict[str, Shape] = {}
-    for graph in graphs.graphs(inferred.graph):
+    for depth, graph in enumerate(graphs.graphs(inferred.graph)):
         known |= _shapes(graph)
-        for node in graph.node:
+        for index, node in enumerate(graph.node):
             macs = _macs(node, known)
             if macs is None:
                 unknown.append(graphs.label(node))
                 continue
             total += macs
-            low += macs if node.op_type in _INTEGER or id(node) in lowered else 0
+            low += macs if node.op_type in _INTEGER or (not depth and index in lowered) else 0
     return Macs(total, low, tuple(unknown))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,36 +17,40 @@ Range = tuple[float, float]
 
 
 class InputFit:
-    """Compares what a model is fed with what its first QuantizeLinear nodes can represent.
+    """Compares what a model is fed with what the QuantizeLinear nodes on its inputs can represent.
 
     Data that calibration saw in another scale shows here: ``clipped``, the share of values beyond the quantised range, or
-    ``used``, the share of the quantised range that the data spans.
+    ``used``, the share of the quantised range that the data spans. ``observed`` compares with the input ranges that calibration
+    reports, also for inputs that are not quantised at once.
     """
 
     def __init__(self, path: Path) -> None:
         self._ranges = input_ranges(canon.load(path))
         self._seen: dict[str, Range] = {}
-        self._sizes = dict.fromkeys(self._ranges, 0)
-        self._outside = dict.fromkeys(self._ranges, 0)
+        self._sizes: Counter[str] = Counter()
+        self._outside: Counter[str] = Counter()
 
     def add(self, feeds: Mapping[str, NDArray[Any]]) -> None:
         """Count one sample."""
-        for name, (low, high) in self._ranges.items():
-            array = feeds[name]
-            if not array.size:
+        for name, array in feeds.items():
+            if not array.size or array.dtype.kind not in "fiub":
                 continue
             found = float(array.min()), float(array.max())
             before = self._seen.get(name, found)
             self._seen[name] = min(before[0], found[0]), max(before[1], found[1])
+            low, high = self._ranges.get(name, found)
             self._sizes[name] += array.size
             self._outside[name] += int(((array < low) | (array > high)).sum())
 
     def facts(self) -> dict[str, Any]:
-        """``{input: {"observed", "quantised", "clipped", "used"}}`` for the inputs that are quantised at once."""
+        """``{input: {"observed", "quantised", "clipped", "used"}}``; ``observed`` alone for inputs not quantised at once."""
         return {name: self._fact(name) for name in sorted(self._seen)}
 
     def _fact(self, name: str) -> dict[str, Any]:
-        (low, high), (least, most) = self._seen[name], self._ranges[name]
+        (low, high), quantised = self._seen[name], self._ranges.get(name)
+        if quantised is None:
+            return {"observed": [low, high]}
+        least, most = quantised
         overlap = max(0.0, min(high, most) - max(low, least))
         clipped, used = self._outside[name] / self._sizes[name], overlap / (most - least)
         return {"observed": [low, high], "quantised": [least, most], "clipped": clipped, "used": used}

@@ -81,7 +81,15 @@ def _floats(model: ModelProto) -> set[str]:
 
 
 def quantised(model: ModelProto) -> set[int]:
-    """The indices of the outermost graph's nodes that compute on quantised values: the first input comes out of a DQ node."""
+    """The indices of the outermost graph's nodes that may compute on integers: quantisable, their float inputs out of DQ nodes.
+
+    Only a third input, a bias, may stay in float. ``model`` must have its shapes inferred.
+    """
+    known, floats = set(operators()), _floats(model)
     dequantised = {name for node in model.graph.node if node.op_type == DQ for name in node.output}
-    nodes = enumerate(model.graph.node)
-    return {index for index, node in nodes if node.op_type not in {Q, DQ} and node.input and node.input[0] in dequantised}
+
+    def low(node: NodeProto) -> bool:
+        raw = (floats & {*node.input[:2]}) - dequantised
+        return node.op_type in known and not raw and bool(dequantised & {*node.input})
+
+    return {index for index, node in enumerate(model.graph.node) if low(node)}

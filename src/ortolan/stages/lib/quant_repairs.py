@@ -51,3 +51,18 @@ def _flat(model: ModelProto, node: NodeProto, bias: TensorProto, width: int) -> 
     values = np.broadcast_to(numpy_helper.to_array(bias).reshape(-1), (width,))
     model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
     return name
+
+
+def grouped_transposes(model: ModelProto) -> dict[str, str]:
+    """The weights of grouped ConvTranspose nodes, each with what is done about it.
+
+    They are [C_in, C_out/group, ...]: no axis counts output channels, and the quantizer, which takes the second, raises
+    ValueError ("could not be broadcast") at the bias.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        grouped = any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+        if node.op_type == "ConvTranspose" and grouped and node.input[1] in weights:
+            found[node.input[1]] = f"{graphs.label(node)}: grouped, so its weights are quantised per tensor"
+    return found
