@@ -14,7 +14,7 @@ OUTPUTS = ("model.onnx",)
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Facts: those of ``canon.describe``, and ``repaired``: ``{repair: names or how many}``, only those that changed something."""
+    """Facts: those of ``canon.describe``, and ``repaired``: ``{repair: names or how many}``, those that changed something."""
     model, repaired = source.mended(inputs["model"], params["file"])
     model = canon.canonical(model)
     canon.save(model, out / "model.onnx")

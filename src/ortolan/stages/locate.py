@@ -23,9 +23,9 @@ Sample = Mapping[str, Any]
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
     """Facts: ``compared``: how many tensors both sides have; ``diverging``: how many of them differ; ``first`` of these.
 
-    ``first`` is the first in topological order: ``{"tensor", "node", "op", "inputs", **compare()}``, where ``inputs`` says of each
-    tensor that the node reads whether it ``agrees``, ``diverges``, is ``constant`` or ``unknown``. It is ``None`` when no tensor
-    differs: then the fusion of nodes makes the difference, which looking at every tensor undoes.
+    ``first`` is the first in topological order: ``{"tensor", "node", "op", "inputs", **compare()}``, where ``inputs`` says of
+    each tensor that the node reads whether it ``agrees``, ``diverges``, is ``constant`` or ``unknown``. It is ``None`` when no
+    tensor differs: then the fusion of nodes makes the difference, which looking at every tensor undoes.
     Raises ``Refused`` when the model does not run like this.
     """
     model = canon.load(inputs["model"])

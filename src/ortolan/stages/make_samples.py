@@ -84,6 +84,7 @@ def _random(each: Mapping[str, Any], index: int) -> NDArray[Any]:
 def _numpy(each: Mapping[str, Any]) -> np.dtype[Any]:
     import numpy as np
 
+    kind: np.dtype[Any]
     try:
         kind = np.dtype(each["dtype"])
     except TypeError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import ortformat
+from .lib import ortformat, sessions
 from .lib.refused import Refused
 
 INPUTS = ("model",)
@@ -20,10 +20,10 @@ _CONFIGS = ("required_operators.config", "required_operators_and_types.config")
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``style``: ``fixed`` bakes all optimisations in, ``runtime`` leaves those to the device that a compiling provider may replace.
+    """``style``: ``fixed`` bakes all optimisations in, ``runtime`` leaves some to the device.
 
-    Facts: ``onnxruntime`` (the version that converted), ``operators``: ``{domain: {opset: [operator]}}`` as a reduced build needs them.
-    Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
+    Facts: ``onnxruntime`` (the version that converted), ``operators``: ``{domain: {opset: [operator]}}`` that a reduced runtime
+    needs. Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
     """
     import onnxruntime as ort
 
@@ -43,9 +43,7 @@ def _convert(model: Path, folder: Path, style: str, typed: bool) -> tuple[Path, 
     try:
         converter.convert_onnx_models_to_ort(copy, optimization_styles=[wanted], enable_type_reduction=typed)
     except Exception as error:  # ONNX Runtime's errors have no common type
-        from .lib.sessions import first_line
-
-        raise Refused("ONNX Runtime cannot convert this model to .ort", why=first_line(error)) from error
+        raise Refused("ONNX Runtime cannot convert this model to .ort", why=sessions.first_line(error)) from error
     suffix = ".with_runtime_opt" if style == "runtime" else ""
     return folder / f"model{suffix}.ort", next(folder.glob("*.config"))
 

@@ -18,7 +18,7 @@ _RESIZE_CHANGED = 11
 
 
 def to_opset(model: ModelProto, target: int) -> ModelProto:
-    """The model at opset ``target`` of ai.onnx, meaning the same. Raises ``Refused`` naming the operator that stands in the way."""
+    """The model at opset ``target`` of ai.onnx, meaning the same. Raises ``Refused`` naming the operator in the way."""
     source = down_convert.opset(model)
     if source == target:
         return model

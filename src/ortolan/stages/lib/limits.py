@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from . import signature
+from . import sessions, signature
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,14 +44,12 @@ def problems(model: ModelProto, runtime: str) -> list[str]:
 def _limit(pattern: re.Pattern[str], ir: int, opsets: dict[str, int]) -> int | None:
     from onnx import TensorProto, helper
 
-    from .sessions import open_session
-
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [x], [y])
     imports = [helper.make_opsetid("" if d == signature.DEFAULT_DOMAIN else d, v) for d, v in opsets.items()]
     probe = helper.make_model(graph, ir_version=ir, opset_imports=imports)
     try:
-        open_session(probe.SerializeToString())
+        sessions.open_session(probe.SerializeToString())
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
         match = pattern.search(str(error))
         return int(match[1]) if match else None

@@ -68,7 +68,7 @@ def _drop_idle(node: NodeProto, constants: set[str]) -> None:
 
 
 def _flatten_softmax(model: ModelProto, target: int) -> None:
-    """Before opset 13 softmax runs over all axes from ``axis`` on: the same only for the last one, which the converter overlooks."""
+    """Before opset 13 softmax runs over all axes from ``axis`` on: the same for the last alone, which the converter overlooks."""
     from onnx import helper
 
     ranks = {name: len(shape) for name, shape in signature.shapes(model).items() if shape is not None}
