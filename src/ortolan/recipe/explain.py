@@ -48,20 +48,32 @@ def _explain(error: Mapping[str, Any], model: type[BaseModel]) -> Iterator[Probl
     elif kind in {"value_error", "assertion_error"}:
         yield Problem(where.path, str(context["error"]))
     else:
-        yield Problem(where.path, f"wants {wanted(where.types)}, found {found(error['input'])}")
+        yield Problem(where.path, f"wants {wanted(where.types)}, found {found(error['input'])}", _brackets(where, error["input"]))
 
 
 def _unknown(where: Place, _error: Mapping[str, Any], model: type[BaseModel]) -> Problem:
     key = str(where.path[-1])
-    near = did_you_mean(key, where.keys)
-    elsewhere = [] if near else sorted(set(homes(model, key)) | ({"the top, above the first table"} & _top(model, key)))
-    if elsewhere:
-        return Problem(where.path, "unknown key", f"Did you mean to put it in {' or '.join(elsewhere)}?")
-    return Problem(where.path, "unknown key", near or f"Known here: {', '.join(where.keys)}.")
+    hint = did_you_mean(key, where.keys) or _elsewhere(where, key, model) or f"Known here: {', '.join(where.keys)}."
+    return Problem(where.path, "unknown key", hint)
 
 
-def _top(model: type[BaseModel], key: str) -> set[str]:
-    return {"the top, above the first table"} if key in model.model_fields else set()
+def _elsewhere(where: Place, key: str, model: type[BaseModel]) -> str:
+    """Where a key belongs that is no slip of one that may stand here."""
+    siblings = [one for one in place(model, where.path[:-1]).types if is_table(one) and key in one.model_fields]
+    if siblings:
+        return f'It goes with kind = "{kinds(tuple(siblings))[0]}".'
+    tables = sorted(set(homes(model, key)))
+    if key in model.model_fields:
+        return "Did you mean to put it above the first table?"
+    return f"Did you mean to put it in {' or '.join(tables)}?" if tables else ""
+
+
+def _brackets(where: Place, value: Any) -> str:
+    """[x] makes a table, [[x]] the next one of an array of tables."""
+    if isinstance(value, dict) and wanted(where.types) == "an array of tables":
+        return f"Did you mean [[{where.path[-1]}]]?"
+    many = isinstance(value, list) and value and isinstance(value[0], dict) and any(is_table(one) for one in where.types)
+    return f"Did you mean [{where.path[-1]}]?" if many else ""
 
 
 def _missing(where: Place, error: Mapping[str, Any], model: type[BaseModel]) -> Problem:

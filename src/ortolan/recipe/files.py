@@ -104,10 +104,10 @@ def _file(reference: str) -> str:
 def _wrong(one: Reference, folder: Path, root: Path) -> Problem | None:
     """What is wrong with a path, if anything."""
     if Path(one.path).is_absolute():
-        return Problem(one.keys, f"{one.path} is an absolute path", "Write it relative to the recipe: it has to work elsewhere.")
+        return Problem(one.keys, f"{one.path} is an absolute path", "Write it relative to the recipe.")
     path = Path(os.path.abspath(folder / one.path))  # noqa: PTH100 - resolve() would follow links, which may lead anywhere
     if not path.is_relative_to(root.absolute()):
-        return Problem(one.keys, f"{one.path} lies outside the project", f"Put it below {root.absolute().name}/, or a link to it.")
+        return Problem(one.keys, f"{one.path} lies outside the project", f"Put it below {root.absolute().name}/, or link it.")
     if not path.exists():
         names = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
         near = did_you_mean(path.name, names) or f"It is looked up in {folder.absolute().name}/, beside the recipe."

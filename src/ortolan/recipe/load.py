@@ -22,11 +22,12 @@ Recipe = TypeVar("Recipe", bound=BaseModel)
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _CAUSES = {
-    "Invalid value": "Strings need quotes; true and false are written in lower case",
-    "Expected newline or end of document after a statement": "One key stands on one line; strings need quotes",
-    "Expected '=' after a key in a key/value pair": "Write key = value; table headers stand in [brackets]",
-    "Cannot overwrite a value": "The key stands here twice",
-    "Unescaped '\\' in a string": "Write paths with / or in 'single quotes'",
+    "Invalid value": "Strings need quotes; true and false are written in lower case.",
+    "Expected newline or end of document after a statement": "One key stands on one line; strings need quotes.",
+    "Expected '=' after a key": "Write key = value; table headers stand in [brackets].",
+    "Cannot overwrite a value": "The key stands here twice.",
+    "Cannot declare": "Join the two tables.",
+    "Unescaped '\\' in a string": "Write paths with / or in 'single quotes'.",
 }
 
 
@@ -90,7 +91,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         line = int(position[1]) if position and position[1] else text.count("\n") + 1
         column = f"column {position[2]}" if position and position[2] else "at the end"
         what = _POSITION.sub("", str(error))
-        raise RecipeError(_line(path, line, column, f"not valid TOML: {what}", _CAUSES.get(what, ""))) from None
+        hint = next((cause for start, cause in _CAUSES.items() if what.startswith(start)), "")
+        raise RecipeError(_line(path, line, column, f"not valid TOML: {what}", hint)) from None
 
 
 def _absent(path: Path) -> RecipeError:

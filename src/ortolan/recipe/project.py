@@ -72,7 +72,8 @@ def find_root(start: Path) -> Path:
     for folder in (start.absolute(), *start.absolute().parents):
         if (folder / "recipes").is_dir():
             return folder
-    raise RecipeError(f"there is no recipes/ in {start.absolute()}, nor in any folder above it", hint="ortolan init makes one here")
+    what = f"there is no recipes/ in {start.absolute()}, nor in any folder above it"
+    raise RecipeError(what, hint="ortolan init makes one here")
 
 
 def model_from_onnx(path: Path) -> NamedModel:
@@ -106,7 +107,7 @@ def _pick(kind: str, name: str, known: list[str], folder: Path) -> Path:
         raise RecipeError(f"{shown(folder)}: no {kind} is named {name!r}. {near}")
     path = folder / f"{name}.toml"
     if not _NAME.fullmatch(name):
-        hint = f"rename the file to {_clean(name)}.toml: small letters and digits, with single dots, dashes or underscores between"
+        hint = f"rename the file to {_clean(name)}.toml: small letters and digits, with single dots, dashes, underscores between"
         raise RecipeError(f"{shown(path)}: {name!r} cannot be part of a tag", hint=hint)
     return path
 

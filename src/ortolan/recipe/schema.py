@@ -44,11 +44,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
-def _bytes(text: Any) -> Any:
-    match = _SIZE.match(text) if isinstance(text, str) else None
-    if isinstance(text, str) and not match:
-        raise ValueError("write a number and a unit, like '8 MB' or '512 KiB'")
-    return int(float(match[1]) * _UNITS[match[2]]) if match else text
+def _bytes(size: Any) -> Any:
+    match = _SIZE.match(size) if isinstance(size, str) else None
+    number = int(float(match[1]) * _UNITS[match[2]]) if match else size
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        check([Mistake((), "wants a number and a unit", "Write it like '8 MB' or '512 KiB'.")])
+    return number
 
 
 def _tuple(value: Any) -> Any:
@@ -140,7 +141,11 @@ class Outputs(Strict):
 class TargetGates(Strict):
     """``[gates]`` of a target: limits for everything built for it."""
 
-    max_size: int | None = Field(default=None, description="of the model file that the device loads, like '8 MB'")
+    max_size: int | None = Field(
+        default=None,
+        description="of the model file that the device loads, like '8 MB'; in bytes without a unit",
+        json_schema_extra={"anyOf": [{"type": "string", "pattern": _SIZE.pattern}, {"type": "integer", "minimum": 1}]},
+    )
     min_quantized_macs: float = Field(default=0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
     min_agreement: float = Field(default=0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
     min_speedup: float = Field(default=1.0, gt=0, description="fp32 time / int8 time on one machine")
@@ -352,7 +357,7 @@ class Model(Strict):
             hint = "Add [[input]] with name, dtype and shape."
             yield Mistake(("source",), "a pytorch source does not tell the inputs of the model", hint)
         if self.accuracy and not self.data.evaluation:
-            yield Mistake(("accuracy",), "there is nothing to measure it on", "Add [data] evaluation = ...")
+            yield Mistake(("accuracy",), "there is nothing to measure it on", "Add [data] evaluation = { ... }.")
 
     def _known_axes(self) -> Iterator[Mistake]:
         """An axis with an example size is one that an input has; without [[input]], only the model file knows."""
