@@ -92,10 +92,10 @@ def test_infinities_are_close_to_themselves_alone() -> None:
 
 
 def test_integers_are_classes_and_no_quantities() -> None:
-    assert not compare(np.int64([1000]), np.int64([1001]))["close"]
-    assert compare(np.int8([10]), np.int8([11]), atol=1)["close"]
-    assert not compare(np.uint8([0]), np.uint8([255]), atol=1)["close"]
-    assert not compare(np.int64([2**62]), np.int64([2**62 + 1]))["close"]
+    assert not compare(np.array([1000], np.int64), np.array([1001], np.int64))["close"]
+    assert compare(np.array([10], np.int8), np.array([11], np.int8), atol=1)["close"]
+    assert not compare(np.array([0], np.uint8), np.array([255], np.uint8), atol=1)["close"]
+    assert not compare(np.array([2**62], np.int64), np.array([2**62 + 1], np.int64))["close"]
     assert not compare([True], [False])["close"]
 
 
