@@ -15,6 +15,9 @@ from conftest import RunStage, StageRun
 from ortolan.stages.lib import tensors
 
 
+UNARY = "(float[2] x) => (float[2] y)"
+
+
 def bring_in(run_stage: RunStage, model: ModelProto | bytes, folder: Path) -> StageRun:
     folder.mkdir(exist_ok=True)
     (folder / "m.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
@@ -53,9 +56,7 @@ def test_initializers_leave_the_inputs(run_stage: RunStage, tmp_path: Path) -> N
 
 
 def test_names_that_are_missing_or_taken_are_made(run_stage: RunStage, tmp_path: Path) -> None:
-    model = models.graph(
-        "(float[2] x) => (float[2] y) { [same] a = Relu(x) [same] b = Relu(a) [Relu_0] c = Relu(b) y = Relu(c) }"
-    )
+    model = models.graph(f"{UNARY} {{ [same] a = Relu(x) [same] b = Relu(a) [Relu_0] c = Relu(b) y = Relu(c) }}")
     model.graph.name = ""
     facts, found = mended(run_stage, model, tmp_path / "m")
     assert facts["repaired"] == {"graphs_named": 1, "nodes_renamed": ["same"], "nodes_named": 1}
@@ -63,16 +64,14 @@ def test_names_that_are_missing_or_taken_are_made(run_stage: RunStage, tmp_path:
 
 
 def test_unsorted_nodes_are_sorted(run_stage: RunStage, tmp_path: Path) -> None:
-    facts, found = mended(
-        run_stage, models.graph("(float[2] x) => (float[2] y) { [b] y = Relu(a) [a] a = Neg(x) }"), tmp_path / "m"
-    )
+    facts, found = mended(run_stage, models.graph(f"{UNARY} {{ [b] y = Relu(a) [a] a = Neg(x) }}"), tmp_path / "m")
     assert facts["repaired"] == {"sorted": True}
     assert [node.name for node in found.graph.node] == ["a", "b"]
 
 
 def test_local_functions_are_inlined_and_mean_the_same(run_stage: RunStage, tmp_path: Path) -> None:
     model = models.graph(
-        "(float[2] x) => (float[2] y) { [call] y = local.Twice(x) }", local=1,
+        f"{UNARY} {{ [call] y = local.Twice(x) }}", local=1,
         functions='<domain: "local", opset_import: ["": 17]> Twice (a) => (b) { b = Add(a, a) }',
     )  # fmt: skip
     facts, found = mended(run_stage, model, tmp_path / "m")
@@ -121,29 +120,29 @@ def test_bytes_that_are_no_model(run_stage: RunStage, tmp_path: Path, data: byte
 
 
 def with_weight(data: bytes) -> ModelProto:
-    model = models.graph("(float[2] x) => (float[2] y) { y = Add(x, w) }")
+    model = models.graph(f"{UNARY} {{ y = Add(x, w) }}")
     model.graph.initializer.append(TensorProto(name="w", dims=[2], data_type=TensorProto.FLOAT, raw_data=data))
     return model
 
 
 SEQUENCE = "(float[2] x) => (seq(float[2]) y) { y = SequenceConstruct(x) }"
 UNSOUND = {
-    "unknown operator": (models.graph("(float[2] x) => (float[2] y) { [n1] y = Fake(x) }"), ["'Fake'", "'ai.onnx'", "'n1'"]),
-    "unknown domain": (models.graph("(float[2] x) => (float[2] y) { [n1] y = acme.Spin(x) }", acme=1), ["'Spin'", "'acme'", "'n1'"]),
+    "unknown operator": (models.graph(f"{UNARY} {{ [n1] y = Fake(x) }}"), ["'Fake'", "'ai.onnx'", "'n1'"]),
+    "unknown domain": (models.graph(f"{UNARY} {{ [n1] y = acme.Spin(x) }}", acme=1), ["'Spin'", "'acme'", "'n1'"]),
     "operator in a branch": (
         models.graph(f"(float[2] x, bool c) => (float[2] y) {{ {models.branches('t = Fake(x)', 'e = Abs(x)')} }}"), ["'Fake'"],
     ),
-    "domain not imported": (models.graph("(float[2] x) => (float[2] y) { y = com.microsoft.Gelu(x) }"), ["imports no opset", "com.microsoft"]),
-    "operator too new": (models.graph("(float[2] x) => (float[2] y) { y = Gelu(x) }", 17), ["'Gelu'", "opset 20", "opset 17"]),
-    "opset too new": (models.graph("(float[2] x) => (float[2] y) { y = Relu(x) }", 99), ["opset 99"]),
-    "ir too new": (models.graph("(float[2] x) => (float[2] y) { y = Relu(x) }", ir=99), ["IR version 99"]),
+    "domain not imported": (models.graph(f"{UNARY} {{ y = com.microsoft.Gelu(x) }}"), ["imports no opset", "com.microsoft"]),
+    "operator too new": (models.graph(f"{UNARY} {{ y = Gelu(x) }}", 17), ["'Gelu'", "opset 20", "opset 17"]),
+    "opset too new": (models.graph(f"{UNARY} {{ y = Relu(x) }}", 99), ["opset 99"]),
+    "ir too new": (models.graph(f"{UNARY} {{ y = Relu(x) }}", ir=99), ["IR version 99"]),
     "no nodes": (models.graph("(float[2] x) => (float[2] x) { }"), ["empty", "no nodes"]),
     "no outputs": (models.graph("(float[2] x) => () { y = Relu(x) }"), ["no outputs"]),
     "sequence output": (models.graph(SEQUENCE), ["'y'", "sequence(float32)", "zipmap"]),
-    "reads nothing": (models.graph("(float[2] x) => (float[2] y) { [n1] y = Add(x, ghost) }"), ["'ghost'", "'n1'"]),
+    "reads nothing": (models.graph(f"{UNARY} {{ [n1] y = Add(x, ghost) }}"), ["'ghost'", "'n1'"]),
     "output from nowhere": (models.graph("(float[2] x) => (float[2] ghost) { y = Relu(x) }"), ["'ghost'"]),
-    "made twice": (models.graph("(float[2] x) => (float[2] y) { [n1] y = Relu(x) [n2] y = Abs(x) }"), ["'y'", "twice", "'n2'"]),
-    "cycle": (models.graph("(float[2] x) => (float[2] y) { [n1] a = Add(x, y) [n2] y = Relu(a) }"), ["cycle", "'n1'", "'n2'"]),
+    "made twice": (models.graph(f"{UNARY} {{ [n1] y = Relu(x) [n2] y = Abs(x) }}"), ["'y'", "twice", "'n2'"]),
+    "cycle": (models.graph(f"{UNARY} {{ [n1] a = Add(x, y) [n2] y = Relu(a) }}"), ["cycle", "'n1'", "'n2'"]),
     "weights cut off": (with_weight(b"1234"), ["'w'", "[2]", "float32"]),
 }  # fmt: skip
 
@@ -156,9 +155,7 @@ def test_unsound_models_are_refused_by_name(run_stage: RunStage, tmp_path: Path,
 
 
 def test_contrib_operators_that_stock_runtimes_have_are_fine(run_stage: RunStage, tmp_path: Path) -> None:
-    facts, _ = mended(
-        run_stage, models.graph("(float[2] x) => (float[2] y) { y = com.microsoft.Gelu(x) }", com_microsoft=1), tmp_path / "m"
-    )
+    facts, _ = mended(run_stage, models.graph(f"{UNARY} {{ y = com.microsoft.Gelu(x) }}", com_microsoft=1), tmp_path / "m")
     assert facts["operators"] == {"com.microsoft:Gelu": 1}
 
 
@@ -198,7 +195,7 @@ def test_the_reference_runs_the_original_with_its_initializers_as_inputs(run_sta
 
 
 def test_the_reference_falls_back_to_the_mended_model_and_says_so(run_stage: RunStage, tmp_path: Path) -> None:
-    model = models.graph("(float[2] x) => (float[2] y) { [same] a = Relu(x) [same] y = Neg(a) }")
+    model = models.graph(f"{UNARY} {{ [same] a = Relu(x) [same] y = Neg(a) }}")
     path = models.write(model, tmp_path / "m" / "m.onnx")
     inputs = {"model": path.parent, "samples": sampled(run_stage, path)}
     done = run_stage("reference_onnx", "tools", inputs, {"file": "m.onnx"})

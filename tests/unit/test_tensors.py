@@ -24,7 +24,7 @@ def compare(expected: Any, actual: Any, rtol: float = 1e-3, atol: float = 1e-5) 
 
 
 def test_samples_come_back_in_order_with_names_types_and_shapes(tmp_path: Path) -> None:
-    samples = [
+    samples: list[dict[str, NDArray[Any]]] = [
         {"a/b:0": np.full((2, 1), i, np.float16), "Input 3": np.array(i, np.int64), "x.npy": np.zeros((0, 3))} for i in range(12)
     ]
     tensors.write_samples(tmp_path / "s.npz", samples)
