@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, quant_nodes, ranges
+from .lib import canon, quant_nodes, quant_runs, ranges
 from .lib.data import Sample, samples
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
@@ -83,10 +83,8 @@ class _Activations:
 
     def of(self, sample: Sample, index: int) -> Iterator[tuple[str, NDArray[Any]]]:
         """Every float32 activation of one sample, and the sample's own inputs."""
-        try:
-            values = self._session.run(self._fetched, sample.feeds) if self._fetched else []
-        except Exception as error:
-            raise Refused(f"the model does not run on calibration sample {index}", why=first_line(error)) from error
+        what = f"the model does not run on calibration sample {index}"
+        values = quant_runs.run(self._session, self._fetched, sample.feeds, what) if self._fetched else []
         yield from sample.feeds.items()
         yield from zip(self._fetched, values, strict=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import quant_metrics, usercode
+from .lib import quant_metrics, quant_runs, usercode
 from .lib.data import Sample, samples
 from .lib.quant_fit import InputFit
 from .lib.refused import Refused
@@ -94,10 +94,8 @@ class _Model:
         self._outputs = [info.name for info in self._session.get_outputs()]
 
     def run(self, sample: Sample, index: int) -> Outputs:
-        try:
-            values = self._session.run(None, sample.feeds)
-        except Exception as error:
-            raise Refused(f"the {self._name} model does not run on sample {index}", why=first_line(error)) from error
+        what = f"the {self._name} model does not run on sample {index}"
+        values = quant_runs.run(self._session, None, sample.feeds, what)
         return dict(zip(self._outputs, values, strict=True))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from .lib import quant_runs
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
 from .lib.tensors import read_samples
@@ -38,10 +39,10 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
 def _runner(name: str, path: Path, session: Mapping[str, Any] | None, feeds: Mapping[str, Any]) -> Callable[[], Any]:
     try:
         opened = open_session(path, session=session)
-        opened.run(None, feeds)
     except Exception as error:
         raise Refused(f"the {name} model cannot be timed", why=first_line(error)) from error
-    return lambda: opened.run(None, feeds)
+    what = f"the {name} model does not run on the first sample"
+    return lambda: quant_runs.run(opened, None, feeds, what)
 
 
 def _measure(runners: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:

@@ -20,7 +20,7 @@ def flatten_biases(model: ModelProto) -> tuple[list[str], list[str]]:
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     repairs, unfit = [], []
     for node in model.graph.node:
-        bias = weights.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None  # noqa: PLR2004 - A, B, C
+        bias = weights.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
         width = _width(node, weights) if bias is not None else None
         if bias is None or width is None or list(bias.dims) == [width]:
             continue
