@@ -14,7 +14,7 @@ MARK = "# expect: "
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
-def test_mistake(path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_mistake(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER)
     first = path.read_text().partition("\n")[0]
     assert first.startswith(MARK)
@@ -23,5 +23,5 @@ def test_mistake(path: Path, monkeypatch: pytest.MonkeyPatch):
     assert str(caught.value) == f"{path.name}:{first.removeprefix(MARK)}"
 
 
-def test_there_is_one_for_each_kind():
+def test_there_is_one_for_each_kind() -> None:
     assert {path.stem.partition("-")[0] for path in FOLDER.glob("*.toml")} == {"model", "target"}

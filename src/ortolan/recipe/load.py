@@ -91,7 +91,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         line = int(position[1]) if position and position[1] else text.count("\n") + 1
         column = f"column {position[2]}" if position and position[2] else "at the end"
         what = _POSITION.sub("", str(error))
-        hint = next((cause for start, cause in _CAUSES.items() if what.startswith(start)), "")
+        unclosed = "A bracket or a quote is not closed." if column == "at the end" else ""
+        hint = unclosed or next((cause for start, cause in _CAUSES.items() if what.startswith(start)), "")
         raise RecipeError(_line(path, line, column, f"not valid TOML: {what}", hint)) from None
 
 

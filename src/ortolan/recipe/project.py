@@ -67,15 +67,6 @@ class Project:
         return NamedModel(name, path.parent, _staged(recipe, named), files)
 
 
-def find_root(start: Path) -> Path:
-    """The nearest folder, from ``start`` upwards, that holds ``recipes/``. Raises RecipeError."""
-    for folder in (start.absolute(), *start.absolute().parents):
-        if (folder / "recipes").is_dir():
-            return folder
-    what = f"there is no recipes/ in {start.absolute()}, nor in any folder above it"
-    raise RecipeError(what, hint="ortolan init makes one here")
-
-
 def model_from_onnx(path: Path) -> NamedModel:
     """The model that an ``.onnx`` file is by itself. Files beside it that bear its name and hold its weights belong to it."""
     _must_be_onnx(path)

@@ -103,7 +103,7 @@ def wanted(here: tuple[Any, ...]) -> str:
 def found(value: Any) -> str:
     """What stands there, in TOML's words."""
     if isinstance(value, str):
-        return f'the string "{value if len(value) <= 40 else value[:37] + "..."}"'  # noqa: PLR2004 - a line's worth
+        return f'the string "{value if len(value) <= 40 else value[:37] + "..."}"'
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
