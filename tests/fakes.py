@@ -21,7 +21,9 @@ if STAGES not in ortolan.stages.__path__:
 def here() -> Runtime:
     """The running interpreter as a runtime: its standard library is all that fake stages need."""
     lock = Path(sys.prefix) / "pyvenv.cfg"
-    return Runtime(RuntimeSpec("here", "this interpreter", "3", lock, "sha256:0"), Path(sys.executable), platform.python_version())
+    return Runtime(
+        RuntimeSpec("here", "this interpreter", "3", lock, "sha256:0"), Path(sys.executable), platform.python_version()
+    )
 
 
 def executor(root: Path, jobs: int = 2) -> tuple[Executor, list[Event]]:

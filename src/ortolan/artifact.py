@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Outcome(StrEnum):
     FAIL = "fail"
     NOT_RUN = "not-run"
     WAIVED = "waived"
+
+
+Precision = Literal["fp32", "int8"]
+"""What a shipped model computes in."""
 
 
 @dataclass(frozen=True)

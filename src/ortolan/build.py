@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import gates, plan, runtime
-from .artifact import Artifact, Gate, Outcome
-from .assemble import assemble, sweep, write_record
+from .artifact import Artifact, Gate, Outcome, Precision
+from .assemble import assemble
 from .cache import Cache
+from .disk import json_bytes, sweep, write_json
 from .errors import OrtolanError
 from .events import Emit, Event
 from .execute import Executor, Results
 from .execute import sweep as sweep_work
-from .manifest import Manifest
+from .manifest import NAME, Manifest
 from .plan import Candidates, Shipment
 from .platforms import host_platform
-from .record import describe
+from .record import About, describe
 from .runtime import Runtime
 from .sources import Job
 from .step import Ref, Step, in_order
 from .store import Store
+
+MEASUREMENTS = "measurements.json"
+"""The timings of a build, which its manifest leaves out: they differ between equal builds."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class _Chosen:
     job: Job
     found: Candidates
     gates: Sequence[Gate]
-    precision: str
+    precision: Precision
     reason: str
     hashed: str
 
@@ -109,7 +113,7 @@ def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
         return Built(job, errors=errors, steps=_keys(found.steps(), results))
     judged = gates.candidates(job, found, results)
     precision, reason = gates.choose(job, judged)
-    hashed = _digest(found.normalise["model.onnx"], results)
+    hashed = results[found.normalise.id].output("model.onnx").digest
     if gates.stopping(judged, precision, job):
         return Built(job, gates=judged, steps=_keys(found.steps(), results))
     return _Chosen(job, found, judged, precision, reason, hashed)
@@ -122,22 +126,20 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     errors = _errors(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
-    artifacts = [_artifact(name, ref, results) for name, ref in ship.files.items()]
-    judged = [*chosen.gates, *gates.shipped(job, ship, artifacts, results, chosen.precision)]
+    artifacts = {_artifact(name, ref, results): partial(_fetch, executor, ref, results) for name, ref in ship.files.items()}
+    judged = [*chosen.gates, *gates.shipped(job, ship, list(artifacts), results, chosen.precision)]
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys)
-    manifest = describe(job, chosen.tag, chosen.precision, chosen.reason, chosen.hashed, artifacts, judged, steps, results, executor)
+    about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged)
     folder = options.output / job.target.name / chosen.tag
-    _put(folder, manifest, ship, results, executor, judged)
+    assemble(folder, artifacts, _beside(describe(job, about, steps, results, executor), judged))
     return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys)
 
 
-def _put(folder: Path, manifest: Manifest, ship: Shipment, results: Results, executor: Executor, judged: Sequence[Gate]) -> None:
-    fetch: dict[str, Callable[[Path], None]] = {
-        name: partial(_fetch, executor, ref, results) for name, ref in ship.files.items()
-    }
-    timings = {gate.name: {"measured": gate.measured, "limit": gate.limit} for gate in judged if gate.varies}
-    assemble(folder, manifest, fetch, timings)
+def _beside(manifest: Manifest, judged: Sequence[Gate]) -> dict[str, bytes]:
+    """The files beside the artifacts: the manifest, and the timings that it leaves out."""
+    timings = {gate.name: {"measured": gate.measured, "limit": gate.limit, "why": gate.why} for gate in judged if gate.varies}
+    return {NAME: manifest.to_bytes()} | ({MEASUREMENTS: json_bytes(timings)} if timings else {})
 
 
 def _fetch(executor: Executor, ref: Ref, results: Results, to: Path) -> None:
@@ -166,8 +168,14 @@ def _told(built: Built, options: Options) -> Built:
     """Keep how the last build of this model for this target ended, for ``why`` and for other programs."""
     path = record_path(options.output, built.job)
     said = [{k: str(v) for k, v in vars(gate).items()} for gate in built.gates]
-    record: dict[str, Any] = {"tag": built.tag, "ok": built.ok, "precision": built.precision, "gates": said, "steps": dict(built.steps)}
-    write_record(path, record | {"errors": [str(error) for error in built.errors]})
+    record: dict[str, Any] = {
+        "tag": built.tag,
+        "ok": built.ok,
+        "precision": built.precision,
+        "gates": said,
+        "steps": dict(built.steps),
+    }
+    write_json(path, record | {"errors": [str(error) for error in built.errors]})
     return built
 
 
@@ -191,17 +199,9 @@ def _keys(steps: Sequence[Step], results: Results) -> dict[str, str]:
     return {s.label: action.key for s in from_all if (result := results.get(s.id)) and (action := result.action)}
 
 
-def _digest(ref: Ref, results: Results) -> str:
-    action = results[ref.step.id].action
-    assert action is not None
-    return action.outputs[ref.name].digest
-
-
 _MEDIA = {".onnx": "application/vnd.onnx.model", ".ort": "application/vnd.onnxruntime.model", ".json": "application/json"}
 
 
 def _artifact(name: str, ref: Ref, results: Results) -> Artifact:
-    action = results[ref.step.id].action
-    assert action is not None
-    output = action.outputs[ref.name]
+    output = results[ref.step.id].output(ref.name)
     return Artifact(name, output.digest, output.size, _MEDIA.get(Path(name).suffix, "text/plain"))

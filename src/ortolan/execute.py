@@ -13,13 +13,14 @@ from typing import Any
 
 from . import digest
 from .contract import contract
+from .disk import alive, disk
 from .errors import CorruptObject, OrtolanError, StepError
 from .events import Emit, Event
 from .place import Local, Reply
 from .runtime import Runtime, broken
 from .sandbox import Fetch, copy_from, prepare
 from .step import Ref, Step, Tree, in_order
-from .store import Action, Output, Store, alive, disk
+from .store import Action, Output, Store
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Result:
     def ok(self) -> bool:
         """Whether the step has outputs."""
         return self.action is not None and self.action.refused is None
+
+    def output(self, name: str) -> Output:
+        """One of the step's outputs. LookupError when it has none: only steps that succeeded are read from."""
+        if self.action is None:
+            raise LookupError(f"{self.step.label} has no outputs")
+        return self.action.outputs[name]
 
     @property
     def refused(self) -> Mapping[str, str] | None:
@@ -184,7 +191,7 @@ class Executor:
 
     def fetch(self, ref: Ref, to: Path, results: Results) -> None:
         """Copy a step's output to a path; a damaged object is made again first."""
-        output = _output(ref, results)
+        output = results[ref.step.id].output(ref.name)
         try:
             self.store.fetch(output.digest, to)
         except CorruptObject as error:
@@ -227,21 +234,17 @@ def _put_all(store: Store, step: Step, out: Path) -> dict[str, Output]:
     return {name: store.put(out / name) for name in declared.outputs if name in found}
 
 
-def _output(ref: Ref, results: Results) -> Output:
-    action = results[ref.step.id].action
-    assert action is not None  # the step is settled before anything reads from it
-    return action.outputs[ref.name]
-
-
 def _digest(source: Ref | Tree, results: Results) -> str:
-    return source.digest if isinstance(source, Tree) else _output(source, results).digest
+    return source.digest if isinstance(source, Tree) else results[source.step.id].output(source.name).digest
 
 
 def _source(source: Tree, path: str) -> Fetch:
     def fetch(to: Path) -> None:
         copy_from(source.paths[path])(to)
         if digest.of_file(to) != source.files[path]:
-            raise StepError("the file changed while the build ran", where=str(source.paths[path]), hint="run the same command again")
+            raise StepError(
+                "the file changed while the build ran", where=str(source.paths[path]), hint="run the same command again"
+            )
 
     return fetch
 

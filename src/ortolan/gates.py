@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .artifact import Artifact, Gate, Outcome
+from .artifact import Artifact, Gate, Outcome, Precision
 from .execute import Result, Results
 from .plan import Candidates, Shipment
 from .platforms import host_platform
@@ -14,8 +14,8 @@ from .sources import Job
 from .step import Step
 from .store import NOISE
 
-INT8 = "int8"
-FP32 = "fp32"
+INT8: Precision = "int8"
+FP32: Precision = "fp32"
 SHIPPED = "shipped"
 _CLIPPED, _USED = 0.1, 0.1  # of the evaluation data, of the quantised input's range: a factor of 255 in scaling breaks either
 _ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
@@ -29,13 +29,15 @@ def candidates(job: Job, found: Candidates, results: Results) -> list[Gate]:
     return gates + _int8(job, found, results)
 
 
-def choose(job: Job, judged: Sequence[Gate]) -> tuple[str, str]:
+def choose(job: Job, judged: Sequence[Gate]) -> tuple[Precision, str]:
     """The precision that ships and the reason: INT8 when the policy wants it and none of its gates failed or could not run."""
     policy = job.target.recipe.quantize.policy
     if policy == "never":
         return FP32, "the target's policy is never to quantise"
     about = [gate for gate in judged if gate.subject == INT8]
-    against = [gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name == "quantised" and gate.outcome is not Outcome.PASS)]
+    against = [
+        gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name == "quantised" and gate.outcome is not Outcome.PASS)
+    ]
     if not against:
         return INT8, f"policy {policy}: every INT8 gate that ran passed"
     because = "; ".join(f"{g.name}: {_short_of(g)}" for g in against)
@@ -65,6 +67,7 @@ def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Re
     for version, step in ship.verify.items():
         facts = results[step.id].facts
         gates.append(_loads(version, SHIPPED, facts))
+        gates += [_parity(job, version, facts, SHIPPED)] if precision == FP32 else []
         gates += [_ort(version, precision, facts)] if facts.get("ort") else []
         gates.append(_providers(job, version, facts))
     gates.append(_size(job, artifacts))
@@ -79,7 +82,8 @@ def diverging(result: Result) -> str:
     first: Mapping[str, Any] | None = result.facts.get("first")
     if not first:
         return f"none of the {result.facts.get('compared', 0)} tensors that both sides have diverges by itself"
-    return f"first diverging tensor: {first['tensor']}, made by {first['op']} node {first['node']}, off by {_number(first['max_abs'])}"
+    made, off = f"made by {first['op']} node {first['node']}", _number(first["max_abs"])
+    return f"first diverging tensor: {first['tensor']}, {made}, off by {off}"
 
 
 def because(gate: Gate, more: str) -> Gate:
@@ -112,12 +116,12 @@ def _loads(version: str, subject: str, facts: Mapping[str, Any]) -> Gate:
     return _gate(f"load@{version}", subject, onnx["runs"], measured, "", "" if onnx["runs"] else why)
 
 
-def _parity(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
+def _parity(job: Job, version: str, facts: Mapping[str, Any], subject: str = FP32) -> Gate:
     parity, onnx = job.model.recipe.parity, facts["onnx"]
     limit = f"atol {parity.atol:g} + rtol {parity.rtol:g}"
     if not onnx["runs"]:
-        return Gate(f"parity@{version}", FP32, Outcome.NOT_RUN, limit=limit, why="the model did not run")
-    return _gate(f"parity@{version}", FP32, onnx["close"], _worst(onnx["outputs"]), limit, _reasons(onnx["outputs"]))
+        return Gate(f"parity@{version}", subject, Outcome.NOT_RUN, limit=limit, why="the model did not run")
+    return _gate(f"parity@{version}", subject, onnx["close"], _worst(onnx["outputs"]), limit, _reasons(onnx["outputs"]))
 
 
 def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
@@ -127,12 +131,18 @@ def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
         return _gate(f"ort@{version}", SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
     worst = min((o["snr_db"] for o in ort["outputs"].values() if o["snr_db"] is not None), default=None)
     near = precision == INT8 and worst is not None and worst >= _ROUNDING
-    return _gate(f"ort@{version}", SHIPPED, ort["close"] or near, _worst(ort["outputs"]), limit, "" if near else _reasons(ort["outputs"]))
+    return _gate(
+        f"ort@{version}", SHIPPED, ort["close"] or near, _worst(ort["outputs"]), limit, "" if near else _reasons(ort["outputs"])
+    )
 
 
 def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
     missing = facts["providers"]["missing"]
-    why = f"{', '.join(missing)}: not in this build of onnxruntime {version}; needs the device, or a build that has it" if missing else ""
+    why = (
+        f"{', '.join(missing)}: not in this build of onnxruntime {version}; needs the device, or a build that has it"
+        if missing
+        else ""
+    )
     have = ", ".join(p.name for p in job.target.recipe.provider if p.name not in missing)
     return Gate(f"providers@{version}", SHIPPED, Outcome.NOT_RUN if missing else Outcome.PASS, have, "", why)
 
@@ -149,7 +159,9 @@ def _device(job: Job) -> list[Gate]:
     """What only the device can prove."""
     gates = []
     if job.target.recipe.engine == "tensorrt":
-        gates.append(Gate("engine", SHIPPED, Outcome.NOT_RUN, why="no Jetson given: only the device can build its TensorRT engine"))
+        gates.append(
+            Gate("engine", SHIPPED, Outcome.NOT_RUN, why="no Jetson given: only the device can build its TensorRT engine")
+        )
     if job.target.recipe.platform != host_platform():
         why = f"all of this was seen on {host_platform()}, not on {job.target.recipe.platform}"
         gates.append(Gate("on-device", SHIPPED, Outcome.NOT_RUN, why=why))
@@ -170,7 +182,13 @@ def _int8(job: Job, found: Candidates, results: Results) -> list[Gate]:
     evaluated = results[found.evaluate.id]
     if not evaluated.ok:
         return gates
-    return [*gates, *_input_fit(evaluated.facts), *_agreement(job, evaluated.facts), *_accuracy(job, evaluated.facts), _faster(job, found.latency, results)]
+    return [
+        *gates,
+        *_input_fit(evaluated.facts),
+        *_agreement(job, evaluated.facts),
+        *_accuracy(job, evaluated.facts),
+        _faster(job, found.latency, results),
+    ]
 
 
 def _shares(job: Job) -> str:
@@ -198,9 +216,8 @@ def _input_fit(facts: Mapping[str, Any]) -> list[Gate]:
         (low, high), (least, most) = fit["observed"], fit["quantised"]
         measured = f"{fit['clipped']:.0%} clipped, {fit['used']:.0%} of the range used"
         good = fit["clipped"] <= _CLIPPED and fit["used"] >= _USED
-        why = "" if good else (
-            f"calibrated for {_number(least)} to {_number(most)}, evaluated with {_number(low)} to {_number(high)}: are both scaled alike?"
-        )  # fmt: skip
+        ranges = f"calibrated for {_number(least)} to {_number(most)}, evaluated with {_number(low)} to {_number(high)}"
+        why = "" if good else f"{ranges}: are both scaled alike?"
         gates.append(_gate(f"input-range {name}", INT8, good, measured, f"≤ {_CLIPPED:.0%} clipped, ≥ {_USED:.0%} used", why))
     return gates
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from . import digest
 from .artifact import Gate, Outcome
+from .disk import json_bytes
 from .errors import OrtolanError
 
 NAME = "manifest.json"
@@ -101,8 +101,7 @@ class Manifest(_Part):
 
     def to_bytes(self) -> bytes:
         """Indented canonical JSON with a newline at the end."""
-        value = json.loads(self.model_dump_json())
-        return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+        return json_bytes(json.loads(self.model_dump_json()))
 
 
 def gate_part(gate: Gate) -> GatePart:
@@ -129,14 +128,7 @@ def find(output: Path, tag: str) -> list[Path]:
     if not paths:
         near = difflib.get_close_matches(tag, found, n=1, cutoff=0.3)
         why = f"built are: {', '.join(found)}" if found else "nothing is built yet"
-        raise OrtolanError(f"no build has the tag '{tag}'", where=str(output), why=why, hint=f"./inv show {near[0]}" if near else "")
+        raise OrtolanError(
+            f"no build has the tag '{tag}'", where=str(output), why=why, hint=f"./inv show {near[0]}" if near else ""
+        )
     return paths
-
-
-def damage(folder: Path, manifest: Manifest) -> list[str]:
-    """The artifacts in ``folder`` that are missing or differ from their manifest."""
-    return [a.name for a in manifest.artifacts if not _same(folder / a.name, a)]
-
-
-def _same(path: Path, artifact: ArtifactPart) -> bool:
-    return path.is_file() and path.stat().st_size == artifact.size and digest.of_file(path) == artifact.digest

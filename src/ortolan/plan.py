@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import digest
-from .recipe.schema import PyTorchSource
-from .sources import Job
+from . import digest, origin
+from .recipe.schema import OrtFormat
+from .sources import TOOLS, Job
 from .step import Ref, Source, Step
-
-TOOLS = "tools"
 
 
 @dataclass(frozen=True)
@@ -63,19 +61,18 @@ def tag_of(job: Job, hashed: str) -> str:
 
 def runtimes(job: Job) -> list[str]:
     """The runtimes that a job's steps run in."""
-    source = "torch" if isinstance(job.model.recipe.source, PyTorchSource) else TOOLS
-    return sorted({source, TOOLS, *(runtime_of(v) for v in job.target.recipe.runtime.versions)})
+    return sorted({origin.runtime(job), TOOLS, *(runtime_of(v) for v in job.target.recipe.runtime.versions)})
 
 
 def candidates(job: Job, *, host: str) -> Candidates:
     """The graph up to the choice between float and INT8. ``host`` is this machine's platform, like ``linux/amd64``."""
-    imported = _import(job)
-    normalise = _step(job, "normalise", {"model": imported["model.onnx"]}, opset=job.target.recipe.runtime.opset)
+    imported = origin.load(job)
+    normalise = job.step("normalise", {"model": imported["model.onnx"]}, opset=job.target.recipe.runtime.opset)
     samples = _samples(job, normalise)
-    reference = _reference(job, imported, samples)
-    prepared = _step(job, "preprocess", {"model": normalise["model.onnx"]})
-    fixed = _step(job, "fix_shapes", {"model": prepared["model.onnx"]}, shapes=dict(job.target.recipe.shapes))
-    check = _step(job, "check_model", {"model": fixed["model.onnx"]})
+    reference = origin.reference(job, imported, samples)
+    prepared = job.step("preprocess", {"model": normalise["model.onnx"]})
+    fixed = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=dict(job.target.recipe.shapes))
+    check = job.step("check_model", {"model": fixed["model.onnx"]})
     expected = {"samples": samples["samples.npz"], "expected": reference["outputs.npz"]}
     verify = _verify_all(job, {"model": fixed["model.onnx"], **expected}, "fp32")
     alone = Candidates(imported, normalise, fixed, check, samples, reference, verify)
@@ -86,35 +83,42 @@ def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candid
     recipe, model = job.target.recipe, job.model.recipe
     if recipe.quantize.policy == "never" or "calibration" not in job.trees or model.data.calibration is None:
         return plain
-    calibrate = _step(
-        job, "calibrate", {"model": prepared["model.onnx"], "data": job.trees["calibration"]},
-        data=model.data.calibration.model_dump(mode="json"), inputs=_inputs(job),
-        method=recipe.quantize.method, percentile=recipe.quantize.percentile,
-    )  # fmt: skip
+    calibrate = job.step(
+        "calibrate",
+        {"model": prepared["model.onnx"], "data": job.trees["calibration"]},
+        data=model.data.calibration.model_dump(mode="json"),
+        inputs=job.inputs(),
+        method=recipe.quantize.method,
+        percentile=recipe.quantize.percentile,
+    )
     how = {
-        name: getattr(recipe.quantize, name) for name in ("activations", "weights", "per_channel", "symmetric_activations", "exclude")
+        name: getattr(recipe.quantize, name)
+        for name in ("activations", "weights", "per_channel", "symmetric_activations", "exclude")
     }
-    quantise = _step(job, "quantise", {"model": plain.fixed["model.onnx"], "ranges": calibrate["ranges.json"]}, **how)
+    quantise = job.step("quantise", {"model": plain.fixed["model.onnx"], "ranges": calibrate["ranges.json"]}, **how)
     int8, samples = quantise["model.onnx"], plain.samples["samples.npz"]
     return replace(
-        plain, calibrate=calibrate, quantise=quantise,
+        plain,
+        calibrate=calibrate,
+        quantise=quantise,
         verify_int8=_verify_all(job, {"model": int8, "samples": samples}, "int8"),
-        evaluate=_evaluate(job, plain, int8), latency=_latency(job, plain, int8) if host == recipe.platform else None,
-    )  # fmt: skip
+        evaluate=_evaluate(job, plain, int8),
+        latency=_latency(job, plain, int8) if host == recipe.platform else None,
+    )
 
 
 def shipment(job: Job, found: Candidates, precision: str, tag: str, hashed: str) -> Shipment:
     """The graph from the chosen candidate to the files that ship. ``hashed`` is the model hash, ``tag`` the build's tag."""
     chosen = found.quantise if precision == "int8" and found.quantise else found.fixed
     metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
-    stamp = _step(job, "stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
-    session = _step(job, "session_json", {"model": stamp["model.onnx"]}, tag=tag, **_session(job))
+    stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
+    session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, **_session(job))
     files = {"model.onnx": stamp["model.onnx"], "session.json": session["session.json"]}
     read: dict[str, Source] = {"model": stamp["model.onnx"], "samples": found.samples["samples.npz"]}
     if precision == "fp32":
         read["expected"] = found.reference["outputs.npz"]
     if job.target.recipe.outputs.ort:
-        files |= _ort_files(job, stamp)
+        files |= _ort_files(job, stamp, job.target.recipe.outputs.ort)
         read["ort"] = files["model.ort"]
     if not job.target.recipe.outputs.onnx:
         del files["model.onnx"]
@@ -124,50 +128,15 @@ def shipment(job: Job, found: Candidates, precision: str, tag: str, hashed: str)
 def diagnosis(job: Job, found: Candidates, version: str) -> Step:
     """The step that names the first diverging tensor, when parity fails in a version of ONNX Runtime."""
     read: dict[str, Source] = {"samples": found.samples["samples.npz"]}
-    if isinstance(job.model.recipe.source, PyTorchSource):
-        source = job.model.recipe.source
-        trace = _from_pytorch(
-            job, "trace_pytorch", read | {"model": found.imported["model.onnx"]},
-            exporter=source.exporter, inputs=_inputs(job), axes=_axes(job),
-        )  # fmt: skip
-    else:
-        trace = _from_onnx(job, "trace_onnx", read)
+    traced = origin.trace(job, found.imported, found.samples)
     parity = job.model.recipe.parity
-    return _step(
-        job, "locate", {"model": found.fixed["model.onnx"], "tensors": trace["tensors.npz"], **read},
-        runtime_of(version), rtol=parity.rtol, atol=parity.atol,
-    )  # fmt: skip
-
-
-def _import(job: Job) -> Step:
-    source = job.model.recipe.source
-    if not isinstance(source, PyTorchSource):
-        return _from_onnx(job, "import_onnx", {})
-    recipe = job.model.recipe
-    return _from_pytorch(
-        job, "export_pytorch", {}, exporter=source.exporter, opset=job.target.recipe.runtime.opset, inputs=_inputs(job),
-        outputs=list(recipe.outputs), axes=dict(recipe.axes),
-    )  # fmt: skip
-
-
-def _reference(job: Job, imported: Step, samples: Step) -> Step:
-    read: dict[str, Source] = {"samples": samples["samples.npz"]}
-    if isinstance(job.model.recipe.source, PyTorchSource):
-        return _from_pytorch(job, "reference_pytorch", read | {"model": imported["model.onnx"]})
-    return _from_onnx(job, "reference_onnx", read)
-
-
-def _from_pytorch(job: Job, stage: str, read: Mapping[str, Source], **params: Any) -> Step:
-    source = job.model.recipe.source
-    assert isinstance(source, PyTorchSource)
-    own = {"code": job.trees["source"], **({"weights": job.trees["weights"]} if "weights" in job.trees else {})}
-    return _step(job, stage, {**own, **read}, "torch", source.time_limit, factory=source.factory, **params)
-
-
-def _from_onnx(job: Job, stage: str, read: Mapping[str, Source]) -> Step:
-    source = job.model.recipe.source
-    assert not isinstance(source, PyTorchSource)
-    return _step(job, stage, {"model": job.trees["source"], **read}, TOOLS, source.time_limit, file=source.file)
+    return job.step(
+        "locate",
+        {"model": found.fixed["model.onnx"], "tensors": traced["tensors.npz"], **read},
+        runtime_of(version),
+        rtol=parity.rtol,
+        atol=parity.atol,
+    )
 
 
 def _samples(job: Job, normalise: Step) -> Step:
@@ -175,16 +144,19 @@ def _samples(job: Job, normalise: Step) -> Step:
     role = "evaluation" if data.evaluation else "calibration"
     spec = data.evaluation or data.calibration
     read: dict[str, Source] = {"model": normalise["model.onnx"], **({"data": job.trees[role]} if spec else {})}
-    return _step(
-        job, "make_samples", read, inputs=_inputs(job), axes=_axes(job) | job.target.recipe.shapes,
-        count=job.model.recipe.parity.samples, data=spec.model_dump(mode="json") if spec else None,
-    )  # fmt: skip
+    return job.step(
+        "make_samples",
+        read,
+        inputs=job.inputs(),
+        axes=dict(job.model.recipe.axes) | job.target.recipe.shapes,
+        count=job.model.recipe.parity.samples,
+        data=spec.model_dump(mode="json") if spec else None,
+    )
 
 
 def _evaluate(job: Job, plain: Candidates, int8: Ref) -> Step:
     model = job.model.recipe
     spec = model.data.evaluation or model.data.calibration
-    assert spec is not None
     read: dict[str, Source] = {
         "fp32": plain.fixed["model.onnx"],
         "int8": int8,
@@ -192,57 +164,46 @@ def _evaluate(job: Job, plain: Candidates, int8: Ref) -> Step:
     }
     if "metric" in job.trees:
         read["metric_code"] = job.trees["metric"]
-    return _step(
-        job, "evaluate", read, runtime_of(job.target.recipe.runtime.versions[0]), data=spec.model_dump(mode="json"),
-        inputs=_inputs(job), metric=model.accuracy.metric if model.accuracy else None,
-    )  # fmt: skip
+    return job.step(
+        "evaluate",
+        read,
+        runtime_of(job.target.recipe.runtime.versions[0]),
+        data=spec.model_dump(mode="json") if spec else None,
+        inputs=job.inputs(),
+        metric=model.accuracy.metric if model.accuracy else None,
+    )
 
 
 def _latency(job: Job, plain: Candidates, int8: Ref) -> Step:
-    return _step(
-        job, "latency", {"fp32": plain.fixed["model.onnx"], "int8": int8, "samples": plain.samples["samples.npz"]},
+    return job.step(
+        "latency",
+        {"fp32": plain.fixed["model.onnx"], "int8": int8, "samples": plain.samples["samples.npz"]},
         runtime_of(job.target.recipe.runtime.versions[0]),
-        session=_session(job)["session"], min_speedup=job.target.recipe.gates.min_speedup,
-    )  # fmt: skip
+        session=_session(job)["session"],
+        min_speedup=job.target.recipe.gates.min_speedup,
+    )
 
 
 def _verify_all(job: Job, read: Mapping[str, Source], what: str) -> dict[str, Step]:
     parity = job.model.recipe.parity
     return {
-        version: _step(
-            job, "verify", read, runtime_of(version), note=what, rtol=parity.rtol, atol=parity.atol, **_session(job)
-        )
+        version: job.step("verify", read, runtime_of(version), note=what, rtol=parity.rtol, atol=parity.atol, **_session(job))
         for version in job.target.recipe.runtime.versions
-    }  # fmt: skip
+    }
 
 
-def _ort_files(job: Job, stamp: Step) -> dict[str, Ref]:
-    ort = job.target.recipe.outputs.ort
-    assert ort is not None
-    convert = _step(
-        job, "ort_convert", {"model": stamp["model.onnx"]}, runtime_of(job.target.recipe.runtime.versions[0]),
-        style=ort.style, type_reduction=ort.type_reduction,
-    )  # fmt: skip
+def _ort_files(job: Job, stamp: Step, ort: OrtFormat) -> dict[str, Ref]:
+    convert = job.step(
+        "ort_convert",
+        {"model": stamp["model.onnx"]},
+        runtime_of(job.target.recipe.runtime.versions[0]),
+        style=ort.style,
+        type_reduction=ort.type_reduction,
+    )
     names = ["model.ort", "required_operators.config"]
     return {name: convert[name] for name in names + ["required_operators_and_types.config"] * ort.type_reduction}
-
-
-def _inputs(job: Job) -> list[dict[str, Any]]:
-    return [given.model_dump(mode="json") for given in job.model.recipe.input]
-
-
-def _axes(job: Job) -> dict[str, int]:
-    return dict(job.model.recipe.axes)
 
 
 def _session(job: Job) -> dict[str, Any]:
     recipe = job.target.recipe
     return {"providers": [p.model_dump(mode="json") for p in recipe.provider], "session": recipe.session.model_dump(mode="json")}
-
-
-def _step(
-    job: Job, stage: str, read: Mapping[str, Source], runtime: str = TOOLS, time_limit: float = 1800.0, *, note: str = "", **params: Any
-) -> Step:
-    detail = " ".join(part for part in (note, runtime.partition("-")[2]) if part)
-    label = f"{job.model.name}: {stage.replace('_', ' ')}" + (f" ({detail})" if detail else "")
-    return Step(stage, runtime, params, dict(read), label, time_limit)

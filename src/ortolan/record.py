@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from .artifact import Artifact, Gate
+from .artifact import Artifact, Gate, Precision
 from .execute import Executor, Results
 from .manifest import ArtifactPart, Manifest, ModelPart, RuntimePart, StepPart, TargetPart, gate_part
 from .sources import Job
 from .step import Step, in_order
+from .store import Action
 
 
-def describe(
-    job: Job, tag: str, precision: str, reason: str, hashed: str, artifacts: Sequence[Artifact], gates: Sequence[Gate],
-    steps: Sequence[Step], results: Results, executor: Executor,
-) -> Manifest:  # fmt: skip
-    """The manifest of one job; ``hashed`` is the digest of the normalised model."""
-    ran = [step for step in in_order(steps) if results[step.id].action]
+@dataclass(frozen=True)
+class About:
+    """What a build decided: ``hashed`` is the digest of the normalised model, ``reason`` why this precision ships."""
+
+    tag: str
+    precision: Precision
+    reason: str
+    hashed: str
+    artifacts: Sequence[Artifact]
+    gates: Sequence[Gate]
+
+
+def describe(job: Job, about: About, steps: Sequence[Step], results: Results, executor: Executor) -> Manifest:
+    """The manifest of one job."""
+    ran = [(step, action) for step in in_order(steps) if (action := results[step.id].action)]
     return Manifest(
-        manifest_version=1, tag=tag, precision="int8" if precision == "int8" else "fp32", precision_reason=reason,
-        model=_model(job, hashed), target=_target(job),
-        artifacts=sorted((ArtifactPart(**vars(a)) for a in artifacts), key=lambda a: a.name),
-        gates=[gate_part(gate) for gate in gates], steps=[_step(step, results) for step in ran],
-        runtimes=[_runtime(name, executor) for name in sorted({step.runtime for step in ran})],
+        manifest_version=1, tag=about.tag, precision=about.precision, precision_reason=about.reason,
+        model=_model(job, about.hashed), target=_target(job),
+        artifacts=sorted((ArtifactPart(**vars(a)) for a in about.artifacts), key=lambda a: a.name),
+        gates=[gate_part(gate) for gate in about.gates], steps=[_step(step, action) for step, action in ran],
+        runtimes=[_runtime(name, executor) for name in sorted({step.runtime for step, _ in ran})],
     )  # fmt: skip
 
 
@@ -41,9 +52,7 @@ def _target(job: Job) -> TargetPart:
     )  # fmt: skip
 
 
-def _step(step: Step, results: Results) -> StepPart:
-    action = results[step.id].action
-    assert action is not None
+def _step(step: Step, action: Action) -> StepPart:
     return StepPart(
         label=step.label, stage=step.stage, source=action.preimage["source"], runtime=step.runtime, key=action.key,
         params=dict(step.params), inputs=dict(action.preimage["inputs"]),
@@ -54,5 +63,9 @@ def _step(step: Step, results: Results) -> StepPart:
 def _runtime(name: str, executor: Executor) -> RuntimePart:
     made = executor.runtimes[name]
     return RuntimePart(
-        name=name, python=made.python, platform=made.identity["platform"], lock=made.spec.lock_digest, packages=made.spec.packages()
+        name=name,
+        python=made.python,
+        platform=made.identity["platform"],
+        lock=made.spec.lock_digest,
+        packages=made.spec.packages(),
     )

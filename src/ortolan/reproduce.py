@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import digest
-from .assemble import MEASUREMENTS
-from .build import Built, Options, build
+from .build import MEASUREMENTS, Built, Options, build
 from .cache import Cache
 from .errors import OrtolanError
 from .events import Emit
 from .sources import Job
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Grade:
     """One artifact of two builds: ``bit-identical``, or what differs."""
 
     model: str
+    target: str
     artifact: str
     verdict: str
 
@@ -37,36 +38,46 @@ Load = Callable[[Path], Sequence[Job]]
 def reproduce(project: Path, load: Load, options: Options, emit: Emit) -> list[Grade]:
     """Copy the project's recipes to two folders, build each with a store of its own, compare all files.
 
-    ``load`` reads the jobs of a project folder. OrtolanError when either build fails.
+    ``load`` reads the jobs of a project folder. Timings are the one thing that cannot come out twice: the second build takes
+    those of the first, where both came to the very same models. OrtolanError when either build fails.
     """
     with tempfile.TemporaryDirectory(prefix="ortolan-") as scratch:
         first, second = Path(scratch) / "a", Path(scratch) / "somewhere" / "quite" / "else"
-        builds = [_build(project, where, load, options, emit) for where in (first, second)]
-        return [grade for pair in zip(*builds, strict=True) for grade in _grades(*pair)]
+        one = _build(project, first, load, options, emit)
+        _hand_on_timings(Store(_cache(first, options).store), Store(_cache(second, options).store))
+        other = _build(project, second, load, options, emit)
+        return [grade for pair in zip(one, other, strict=True) for grade in _grades(*pair)]
+
+
+def _cache(where: Path, options: Options) -> Cache:
+    return Cache(where / "cache", options.cache.runtimes)
 
 
 def _build(project: Path, where: Path, load: Load, options: Options, emit: Emit) -> list[Built]:
-    shutil.copytree(project / "recipes", where / "recipes")
-    own = replace(options, cache=Cache(where / "cache", options.cache.runtimes), output=where / "build")
-    built = build(load(where), own, emit)
+    shutil.copytree(project / "recipes", where / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+    built = build(load(where), replace(options, cache=_cache(where, options), output=where / "build"), emit)
     for one in built:
         if not one.ok:
-            raise OrtolanError(f"{one.job.name} does not build, so there is nothing to compare", why="; ".join(map(str, one.errors)))
+            why = "; ".join(map(str, one.errors)) or "a gate failed: see ./inv build"
+            raise OrtolanError(f"{one.job.name} does not build, so there is nothing to compare", why=why)
     return built
 
 
+def _hand_on_timings(first: Store, second: Store) -> None:
+    for action in first.measurements():
+        second.record(action)
+
+
 def _grades(first: Built, second: Built) -> list[Grade]:
-    assert first.folder and second.folder
+    model, target = first.job.model.name, first.job.target.name
+    if first.tag != second.tag or first.folder is None or second.folder is None:
+        return [Grade(model, target, "tag", f"{first.tag} and {second.tag}")]
     one, other = _files(first.folder), _files(second.folder)
-    name = first.job.model.name
-    if first.tag != second.tag:
-        return [Grade(name, "tag", f"{first.tag} and {second.tag}")]
-    return [Grade(name, path, _verdict(one.get(path), other.get(path))) for path in sorted(one.keys() | other.keys())]
+    return [Grade(model, target, path, _verdict(one.get(path), other.get(path))) for path in sorted(one.keys() | other.keys())]
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path for name, path in found.items() if name != MEASUREMENTS}
+    return {path.name: path for path in folder.iterdir() if path.name != MEASUREMENTS}
 
 
 def _verdict(one: Path | None, other: Path | None) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .recipe.project import NamedModel, NamedTarget, model_files
-from .step import Tree, tree
+from .step import Source, Step, Tree, tree
+
+TOOLS = "tools"
+"""The runtime of the stages that work on graphs."""
+_LIMIT = 1800.0  # seconds that a step of ours may take; those on the user's code have the recipe's time_limit
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,25 @@ class Job:
     def name(self) -> str:
         """For people."""
         return f"{self.model.name} for {self.target.name}"
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """The recipe's ``[[input]]`` tables as stages take them."""
+        return [given.model_dump(mode="json") for given in self.model.recipe.input]
+
+    def step(
+        self,
+        stage: str,
+        read: Mapping[str, Source],
+        runtime: str = TOOLS,
+        limit: float = _LIMIT,
+        *,
+        note: str = "",
+        **params: Any,
+    ) -> Step:
+        """A step of this job, its label made for people: model, stage, what tells it from its like."""
+        detail = " ".join(part for part in (note, runtime.partition("-")[2]) if part)
+        label = f"{self.model.name}: {stage.replace('_', ' ')}" + (f" ({detail})" if detail else "")
+        return Step(stage, runtime, params, dict(read), label, limit)
 
 
 def job(model: NamedModel, target: NamedTarget) -> Job:

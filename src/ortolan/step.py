@@ -66,7 +66,9 @@ class Step:
         _check(self)
         known = {name: _identity(source) for name, source in self.inputs.items()}
         object.__setattr__(
-            self, "id", digest.of_json("step", {"stage": self.stage, "runtime": self.runtime, "params": self.params, "inputs": known})
+            self,
+            "id",
+            digest.of_json("step", {"stage": self.stage, "runtime": self.runtime, "params": self.params, "inputs": known}),
         )
 
     def __eq__(self, other: object) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import digest
+from .disk import alive, disk
 from .errors import CorruptObject, StoreError
 
 NOISE = "noise"
@@ -81,7 +80,7 @@ class Store:
             with source.open("rb") as stream:
                 found = _copy(stream, part)
             size = part.stat().st_size
-            os.replace(part, self._object(found))  # always: these bytes are known to be right, an older copy's are not
+            part.replace(self._object(found))  # always: these bytes are known to be right, an older copy's are not
             return Output(found, size)
 
     def fetch(self, wanted: str, to: Path) -> None:
@@ -112,6 +111,11 @@ class Store:
             return None
         return action if all(self.has(output) for output in action.outputs.values()) else None
 
+    def measurements(self) -> list[Action]:
+        """The actions that hold timings: what another store may take over, since it cannot come out twice."""
+        found = (self.recall(f"key:{path.stem}") for path in sorted(self._actions.glob("*.json")))
+        return [action for action in found if action and NOISE in action.facts]
+
     def preimage(self, key: str) -> dict[str, Any] | None:
         """What a key was made from, also when its outputs are gone."""
         try:
@@ -126,11 +130,11 @@ class Store:
             raise StoreError(
                 "not reproducible: a second run with the same key gave another result",
                 where=str(action.preimage.get("stage", action.key)), why=_difference(before, action),
-                hint="the stage, or a callable of yours in it, depends on something outside its inputs (time, randomness, network)",
+                hint="the stage, or a callable of yours in it, depends on more than its inputs (time, randomness, network)",
             )  # fmt: skip
         with disk(self.root), self._part() as part:
             part.write_bytes(digest.canonical(asdict(action)))
-            os.replace(part, self._record(action.key))
+            part.replace(self._record(action.key))
 
     @contextmanager
     def only_one(self, key: str) -> Iterator[None]:
@@ -162,17 +166,6 @@ class Store:
                 part.unlink(missing_ok=True)
 
 
-def alive(process: int) -> bool:
-    """Whether a process with this number exists."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _difference(before: Action, now: Action) -> str:
     changed = [name for name in now.outputs if before.outputs.get(name) != now.outputs[name]]
     facts = [name for name in now.facts if name != NOISE and before.facts.get(name) != now.facts[name]]
@@ -190,18 +183,3 @@ def _copy_stream(stream: IO[bytes], target: IO[bytes]) -> str:
         hashed.update(chunk)
         target.write(chunk)
     return "sha256:" + hashed.hexdigest()
-
-
-@contextmanager
-def disk(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a StoreError that says which."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        free = shutil.disk_usage(next(p for p in (where, *where.parents) if p.exists())).free
-        raise StoreError(
-            f"cannot write: {error.strerror}", where=str(where), why=f"{free // 1_000_000} MB are free there",
-            hint="free some space (./inv clean removes what can be made again) or choose another place with --cache",
-        ) from error  # fmt: skip

@@ -18,6 +18,8 @@ from .platforms import host_platform
 from .sources import Job
 from .step import Step, in_order
 
+_WIDTH = 40  # of a value in a line for people
+
 
 @dataclass(frozen=True)
 class Change:
@@ -40,9 +42,7 @@ def why(job: Job, last: Mapping[str, str], executor: Executor) -> list[Change]:
 
 def _later(job: Job, found: Candidates, last: Mapping[str, str], executor: Executor, results: Results) -> list[Change]:
     precision, _ = choose(job, judge(job, found, results))
-    action = results[found.normalise.id].action
-    assert action is not None
-    hashed = action.outputs["model.onnx"].digest
+    hashed = results[found.normalise.id].output("model.onnx").digest
     ship = shipment(job, found, precision, tag_of(job, hashed), hashed)
     known = {step.id for step in in_order(found.steps())}
     return [_change(step, last, executor, results) for step in in_order(ship.steps()) if step.id not in known]
@@ -76,7 +76,7 @@ def differing(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:28]}…{text[-8:]}"
+    return text if len(text) <= _WIDTH else f"{text[:28]}…{text[-8:]}"
 
 
 def last_keys(output: Path, job: Job) -> dict[str, str]:
@@ -91,4 +91,8 @@ def last_keys(output: Path, job: Job) -> dict[str, str]:
 def summary(changes: Sequence[Change]) -> str:
     """One line: how many steps are as in the last build."""
     same = sum(change.state == "same" for change in changes)
-    return "nothing changed since the last build" if same == len(changes) else f"{same} of {len(changes)} steps are as in the last build"
+    return (
+        "nothing changed since the last build"
+        if same == len(changes)
+        else f"{same} of {len(changes)} steps are as in the last build"
+    )

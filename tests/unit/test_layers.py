@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "ortolan"
 ORDER = [
-    "__init__", "errors", "digest", "artifact", "cache", "platforms", "events",
-    "recipe", "runtime", "stages", "contract", "step", "sources", "plan",
-    "store", "sandbox", "place", "execute", "gates", "manifest", "record", "assemble", "build",
-    "why", "reproduce", "report", "checks", "clean", "init", "cli",
+    "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events",
+    "recipe", "runtime", "stages", "contract", "step", "sources", "origin", "plan",
+    "store", "sandbox", "place", "execute", "gates", "manifest", "record", "assemble", "fresh", "build",
+    "why", "reproduce", "report", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -35,6 +35,7 @@ class JsonLines:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
+        """Print it."""
         print(json.dumps({k: v for k, v in asdict(event).items() if v}, sort_keys=True), file=self._stream, flush=True)
 
 
@@ -45,6 +46,7 @@ class Plain:
         self._stream = stream
 
     def __call__(self, event: Event) -> None:
+        """Print it, if it is of interest."""
         if event.kind in ("done", "refused", "failed", "skipped"):
             took = f" {event.seconds:.1f} s" if event.seconds else ""
             text = f" ({event.text})" if event.text else ""
@@ -67,6 +69,7 @@ class _Live:
         self._guard = threading.Lock()
 
     def __call__(self, event: Event) -> None:
+        """Draw it."""
         with self._guard:
             self._count(event)
             self._say(event)
@@ -85,7 +88,9 @@ class _Live:
         if event.kind in ("done", "refused", "failed", "note", "runtime"):
             colour = {"failed": "red", "refused": "yellow", "done": "green"}.get(event.kind, "cyan")
             took = f" [dim]{event.seconds:.1f} s[/dim]" if event.seconds else ""
-            self.progress.console.print(f"  [{colour}]{_WORDS.get(event.kind, '·'):8}[/] {_plain(event.label)}{took} {_plain(event.text)}")
+            self.progress.console.print(
+                f"  [{colour}]{_WORDS.get(event.kind, '·'):8}[/] {_plain(event.label)}{took} {_plain(event.text)}"
+            )
 
 
 def _plain(text: str) -> str:
@@ -101,6 +106,7 @@ class Lazy:
         self._guard = threading.Lock()
 
     def __call__(self, event: Event) -> None:
+        """Draw it, or hold it until there is something to draw."""
         with self._guard:
             if self.live is None and event.kind in ("start", "runtime", "note"):
                 self.live = _Live(self._stream)

@@ -12,7 +12,9 @@ _COLOURS = {Outcome.PASS: "32", Outcome.FAIL: "31;1", Outcome.NOT_RUN: "33", Out
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines with the header first; the last column may be of any width."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header) - 1)]
-    return ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in (header, *rows)]
+    return [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in (header, *rows)
+    ]
 
 
 def gate_table(gates: Sequence[Gate], *, colour: bool) -> list[str]:

@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any
 
 from .. import digest
 from ..errors import RuntimeSetupError
-from .cpu import features
+from ..platforms import cpu_features, machine
 from .spec import RuntimeSpec
 from .uv import uv
 
@@ -47,7 +46,7 @@ class Runtime:
     @property
     def identity(self) -> dict[str, str]:
         """What two machines must share for the same key."""
-        return {"lock": self.spec.lock_digest, "python": self.python, "platform": f"{sys.platform}/{platform.machine()}"}
+        return {"lock": self.spec.lock_digest, "python": self.python, "platform": f"{sys.platform}/{machine()}"}
 
     @property
     def fingerprint(self) -> str:
@@ -57,10 +56,10 @@ class Runtime:
     @property
     def cpu_features(self) -> tuple[str, ...]:
         """Features of the processor that this runtime's sessions run on."""
-        return features()
+        return cpu_features()
 
 
-def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], None] = lambda text: None) -> Runtime:
+def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], object] = str) -> Runtime:
     """The environment of ``spec`` below ``folder``, made when it is missing or visibly broken.
 
     ``say`` is told when something is made, which takes seconds to minutes. RuntimeSetupError when it cannot be made.
@@ -86,7 +85,9 @@ def _sound(place: Path) -> dict[str, Any] | None:
     try:
         marker: dict[str, Any] = json.loads((place / _MARKER).read_text())
         packages = place / marker["packages"]
-        whole = set(marker["entries"]) <= set(os.listdir(packages)) and os.access(place / "bin" / "python", os.X_OK)
+        whole = set(marker["entries"]) <= {path.name for path in packages.iterdir()} and os.access(
+            place / "bin" / "python", os.X_OK
+        )
     except (OSError, ValueError, KeyError):
         return None
     return marker if whole else None
@@ -105,7 +106,20 @@ def _make(spec: RuntimeSpec, place: Path) -> dict[str, Any]:
     doing = f"runtime {spec.name}"
     try:
         uv(["venv", "--quiet", "--relocatable", "--python", spec.python, str(part)], doing=doing)
-        uv(["pip", "install", "--quiet", "--link-mode", "copy", *_sources(spec), "--python", str(part / "bin" / "python"), *_locked(spec, part)], doing=doing)
+        uv(
+            [
+                "pip",
+                "install",
+                "--quiet",
+                "--link-mode",
+                "copy",
+                *_sources(spec),
+                "--python",
+                str(part / "bin" / "python"),
+                *_locked(spec, part),
+            ],
+            doing=doing,
+        )
         marker = _describe(spec, part)
         (part / _MARKER).write_text(json.dumps(marker))
         shutil.rmtree(place, ignore_errors=True)
@@ -133,12 +147,17 @@ def _locked(spec: RuntimeSpec, part: Path) -> list[str]:
 
 def _describe(spec: RuntimeSpec, part: Path) -> dict[str, Any]:
     ask = "import platform, sysconfig; print(platform.python_version()); print(sysconfig.get_path('purelib'))"
-    said = subprocess.run([part / "bin" / "python", "-I", "-c", ask], capture_output=True, text=True)  # noqa: S603
+    said = subprocess.run([part / "bin" / "python", "-I", "-c", ask], capture_output=True, text=True, check=False)  # noqa: S603
     if said.returncode:
         raise RuntimeSetupError("the new interpreter does not start", where=f"runtime {spec.name}", why=said.stderr.strip())
     version, packages = said.stdout.split("\n")[:2]
     inside = Path(packages).resolve().relative_to(part.resolve())
-    return {"lock": spec.lock_digest, "python": version, "packages": str(inside), "entries": sorted(os.listdir(packages))}
+    return {
+        "lock": spec.lock_digest,
+        "python": version,
+        "packages": str(inside),
+        "entries": sorted(path.name for path in Path(packages).iterdir()),
+    }
 
 
 def state(spec: RuntimeSpec, folder: Path, *, check: bool) -> str:

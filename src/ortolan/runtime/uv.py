@@ -31,7 +31,9 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def uv(arguments: Sequence[str], *, doing: str) -> str:
     """Run uv and return its stdout; RuntimeSetupError with the end of what it said when it fails."""
     try:
-        done = subprocess.run([find_uv_bin(), *arguments], env=environment(os.environ), capture_output=True, text=True)  # noqa: S603
+        done = subprocess.run(  # noqa: S603  uv, with arguments of ours
+            [find_uv_bin(), *arguments], env=environment(os.environ), capture_output=True, text=True, check=False
+        )
     except (FileNotFoundError, PermissionError) as error:
         raise RuntimeSetupError("uv cannot be started", where=doing, why=str(error), hint="pip install uv") from error
     if done.returncode:

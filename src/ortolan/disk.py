@@ -1,0 +1,81 @@
+"""Writing so that a kill or a full disk leaves nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import StoreError
+
+PART = ".part-"
+"""What the names of unfinished files and folders begin with; the number of the process that makes them follows."""
+
+
+@contextmanager
+def disk(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a StoreError that says which."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+            raise
+        free = shutil.disk_usage(next(p for p in (where, *where.parents) if p.exists())).free
+        raise StoreError(
+            f"cannot write: {error.strerror}", where=str(where), why=f"{free // 1_000_000} MB are free there",
+            hint="free some space (./inv clean removes what can be made again) or choose another place with --cache",
+        ) from error  # fmt: skip
+
+
+def part_of(path: Path) -> Path:
+    """The name under which this process makes ``path``."""
+    return path.with_name(f"{PART}{os.getpid()}-{path.name}")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one move."""
+    part = part_of(path)
+    with disk(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(json_bytes(value))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Sorted and indented, with a newline at the end."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder."""
+    for part in folder.glob(f"{PART}*"):
+        owner = part.name.removeprefix(PART).partition("-")[0]
+        if owner.isdigit() and not alive(int(owner)):
+            remove(part)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def alive(process: int) -> bool:
+    """Whether a process with this number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

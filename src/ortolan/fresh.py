@@ -1,0 +1,70 @@
+"""Whether a finished build is still up to date: everything it read and everything it wrote has the digests of then.
+
+This is what makes a build with nothing to do instant: no recipe is parsed and no plan is made. It can only say "nothing changed";
+any doubt leads to a real build, whose keys decide.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import digest
+from .disk import write_json
+from .platforms import cpu_features
+
+PACKAGE = Path(__file__).parent
+
+
+def recall(path: Path) -> str | None:
+    """What the build that left this record said, when nothing has changed since; otherwise None."""
+    try:
+        record = json.loads(path.read_bytes())
+        same = (
+            record["machine"] == _machine()
+            and _unchanged(record["folders"], listing)
+            and _unchanged(record["files"], file_digest)
+        )
+        return str(record["said"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(path: Path, said: str, files: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Keep what a build said, with the digests of ``files`` and the listings of ``folders`` that it depends on."""
+    record: dict[str, Any] = {
+        "said": said,
+        "machine": _machine(),
+        "files": {str(file): file_digest(file) for file in {*files, *PACKAGE.rglob("*.py")}},
+        "folders": {str(folder): listing(folder) for folder in {*folders}},
+    }
+    write_json(path, record)
+
+
+def record_path(cache: Path, request: Mapping[str, Any]) -> Path:
+    """Where the record of a request (project, targets, models, form of the output) is."""
+    return cache / "fresh" / f"{digest.short(digest.of_json('request', request), 32)}.json"
+
+
+def file_digest(path: Path) -> str:
+    """A file's digest, or ``absent``."""
+    try:
+        return digest.of_file(path)
+    except OSError:
+        return "absent"
+
+
+def listing(folder: Path) -> str:
+    """The names in a folder, in order."""
+    return "/".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "absent"
+
+
+def _unchanged(known: Mapping[str, str], look: Callable[[Path], str]) -> bool:
+    return all(look(Path(path)) == value for path, value in known.items())
+
+
+def _machine() -> list[str]:
+    return [sys.version, sys.platform, *cpu_features()]

@@ -1,0 +1,41 @@
+"""``init``, ``runtime-add``, ``clean``: what changes a project or the cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..cache import Cache, shipped
+from ..errors import OrtolanError
+from ..report.tables import size
+from ..runtime.lock import add
+
+
+def init(folder: Path) -> None:
+    """Copy the recipes that come with Ortolan into ``folder``. OrtolanError when there are recipes already."""
+    recipes = folder / "recipes"
+    if recipes.exists():
+        raise OrtolanError("there is a recipes folder already", where=str(recipes), hint="choose another folder")
+    shutil.copytree(shipped() / "recipes", recipes, ignore=shutil.ignore_patterns("__pycache__"))
+    if not (folder / ".gitignore").exists():
+        (folder / ".gitignore").write_text("/build/\n")
+    print("\n".join(str(path) for path in sorted(recipes.rglob("*")) if path.is_file()))
+
+
+def runtime_add(root: Path, package: str) -> None:
+    """Lock a package as a runtime of the project."""
+    spec = add(package, root / "runtimes")
+    print(f"{spec.name}: {len(spec.packages())} packages locked in {spec.lock}")
+
+
+def clean(cache: Cache, *, runtimes: bool) -> None:
+    """Remove the store and the work folders, and the runtimes too where asked."""
+    folders = [cache.store, cache.work, cache.root / "fresh", *([cache.runtimes] if runtimes else [])]
+    freed = sum(_bytes(folder) for folder in folders)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"freed {size(freed)}")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
