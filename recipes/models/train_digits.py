@@ -94,7 +94,9 @@ def mlp_model(mlp: Any) -> onnx.ModelProto:
     tensors = []
     for index, (weight, bias) in enumerate(zip(mlp.coefs_, mlp.intercepts_, strict=True)):
         names = [f"weight_{index}", f"bias_{index}"]
-        tensors += [numpy_helper.from_array(array.astype(np.float32), name) for array, name in zip((weight, bias), names, strict=True)]
+        tensors += [
+            numpy_helper.from_array(array.astype(np.float32), name) for array, name in zip((weight, bias), names, strict=True)
+        ]
         nodes.append(helper.make_node("Gemm", [f"hidden_{index}", *names], [f"linear_{index}"]))
         nodes.append(helper.make_node("Relu", [f"linear_{index}"], [f"hidden_{index + 1}"]))
     nodes[-1] = helper.make_node("Softmax", [nodes[-1].input[0]], ["probabilities"], axis=1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, down_convert, signature, torch_export, torch_source
+from .lib import canon, convert, down_convert, signature, torch_export, torch_source
 from .lib.refused import Refused
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     torch_export.check_size(source)
     _check_outputs(source, params)
     emitted = _export(source, params)
-    model, route = down_convert.convert(emitted, params["opset"])
+    model, route = _at_opset(emitted, params["opset"])
     _check_inputs(model, source, params["inputs"])
     canon.save(model, out / "model.onnx")
     described = signature.describe(model)
@@ -41,6 +41,22 @@ def _export(source: torch_source.Source, params: Mapping[str, Any]) -> ModelProt
         return torch_export.torchscript(source, *recipe, params["opset"])
     model: ModelProto = torch_export.dynamo(source, *recipe, max(params["opset"], torch_export.DYNAMO_OPSET)).model_proto
     return model
+
+
+def _at_opset(emitted: ModelProto, asked: int) -> tuple[ModelProto, str]:
+    """The exporter's word is not enough: the model at exactly this opset, as found and accepted by the ONNX checker."""
+    try:
+        return down_convert.convert(emitted, asked)
+    except Refused as refused:
+        found = down_convert.opset(emitted)
+        if found == asked:
+            raise
+        first = refused
+    try:
+        return convert.to_opset(emitted, asked), "converted after repair"
+    except Refused as second:
+        hint = f'try exporter = "torchscript", which writes opset {asked} itself, or opset = {found} in the target\'s [runtime]'
+        raise Refused(second.what, why=second.why or first.why, hint=hint) from None
 
 
 def _check_outputs(source: torch_source.Source, params: Mapping[str, Any]) -> None:

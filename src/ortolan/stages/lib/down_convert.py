@@ -18,8 +18,8 @@ _HIDDEN = "ortolan.hidden"
 _ALIKE, _ALIKE_SINCE = ("Split", "Pad"), 13
 """Operators that onnx 1.23.2 cannot bring below 18, and the opset since which they mean the same, apart from what was added.
 
-Split-18 added ``num_outputs`` and Pad-18 ``axes``, which the checker refuses in older opsets; Pad-19 added the mode ``wrap``, which
-it does not look at (https://onnx.ai/onnx/operators/).
+Split-18 added ``num_outputs`` and Pad-18 ``axes``, which the checker refuses in older opsets; Pad-19 added the mode ``wrap``,
+which it passes (https://onnx.ai/onnx/operators/).
 """
 
 
@@ -36,7 +36,9 @@ def convert(model: ModelProto, target: int) -> tuple[ModelProto, str]:
     if opset(model) == target:
         problem = _problem(model, target)
         if problem:
-            raise Refused(f"the exported model is not valid at opset {target}", why=problem, hint="try the other exporter")
+            raise Refused(
+                f"the model is not valid at opset {target}", why=problem, hint="export it otherwise, or at another opset"
+            )
         return model, "direct"
     plain, first = _attempt(model, target)
     if plain is not None:
@@ -45,8 +47,8 @@ def convert(model: ModelProto, target: int) -> tuple[ModelProto, str]:
     if repaired is not None:
         return repaired, "converted after repair"
     why = second if first == second else f"{second} (without repair: {first})"
-    hint = f'try exporter = "torchscript", which writes opset {target} itself, or runtime.opset = {opset(model)} in the target'
-    raise Refused(f"the model cannot be converted from opset {opset(model)} to opset {target}", why=why, hint=hint)
+    what = f"the model cannot be converted from opset {opset(model)} to opset {target}"
+    raise Refused(what, why=why, hint=f"export it with opset {target}, or use opset {opset(model)} where the runtimes take it")
 
 
 def _attempt(model: ModelProto, target: int) -> tuple[ModelProto | None, str]:
@@ -91,8 +93,13 @@ def _problem(model: ModelProto, target: int) -> str:
 
     if opset(model) != target:
         return f"asked for opset {target}, found {opset(model)}"
+    shaped = type(model)()
+    shaped.CopyFrom(model)
+    for value in (*shaped.graph.input, *shaped.graph.output):
+        if value.type.WhichOneof("value") == "tensor_type":
+            value.type.tensor_type.shape.SetInParent()  # the checker wants one, the runtimes do not
     try:
-        checker.check_model(model)
+        checker.check_model(shaped)
     except checker.ValidationError as error:
         return " ".join(str(error).split())[:300]
     return ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .external import LIMIT
@@ -78,15 +79,15 @@ def torchscript(
     if not low <= opset <= high:
         why = f"torch {torch.__version__} exports through TorchScript to opsets {low} to {high}"
         raise Refused(f"the TorchScript exporter cannot write opset {opset}", why=why, hint='try exporter = "dynamo"')
-    args, kwargs = source.arguments(examples(inputs, axes))
+    example = examples(inputs, axes)
     dynamic = {item["name"]: _dynamic(item["shape"]) or {} for item in inputs}
     written = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _only_inputs(source):
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                source.module, args, written, kwargs=kwargs or None, dynamo=False, opset_version=opset, dynamic_axes=dynamic,
-                input_names=list(source.order), output_names=list(outputs) or None,
+                source.module, tuple(example[name] for name in source.order), written, dynamo=False, opset_version=opset,
+                dynamic_axes=dynamic, input_names=list(source.order), output_names=list(outputs) or None,
             )  # fmt: skip
         except Exception as error:
             raise _refusal(error, source, "torchscript") from error
@@ -100,6 +101,22 @@ def check_size(source: Source) -> None:
         raise Refused(
             f"the weights have {size:,} bytes", why="an ONNX file holds at most 2 GB", hint="use float16 or a smaller model"
         )
+
+
+@contextmanager
+def _only_inputs(source: Source) -> Iterator[None]:
+    """Let forward take the inputs, in order, and nothing else: the exporter makes inputs of defaults such as ``flag=1.0``."""
+    forward = source.module.forward
+
+    def plain(*values: Any) -> Any:
+        args, kwargs = source.arguments(dict(zip(source.order, values, strict=True)))
+        return forward(*args, **kwargs)
+
+    source.module.forward = plain
+    try:
+        yield
+    finally:
+        del source.module.forward
 
 
 def _dynamic(shape: Sequence[int | str]) -> dict[int, str] | None:
