@@ -75,7 +75,7 @@ CONVERTED: dict[str, Case] = {
     ),
     "mean, idle attribute set": (f"{MEAN} {{ y = ReduceMean<noop_with_empty_axes = 1>(x, a) }}", 18, 17, AXES),
     "split into equal parts": ("(float[4,4] x) => (float[2,4] y, float[2,4] z) { y, z = Split<num_outputs = 2>(x) }", 18, 17, {}),
-    "split into unequal parts": ("(float[5,4] x) => (float[3,4] y, float[2,4] z) { y, z = Split<num_outputs = 2>(x) }", 18, 17, {}),
+    "split into unequal parts": ("(float[5,4] x) => (float[3,4] y, float[2,4] z) { y, z = Split<num_outputs=2>(x) }", 18, 17, {}),
     "pad": ("(float[2,3] x) => (float[4,5] y) { y = Pad(x, p) }", 18, 17, {"p": np.array([1, 1, 1, 1], np.int64)}),
     "pooling with idle dilations": (
         f"(float[1,1,4,4] x) => (float[1,1,2,2] y) {{ y = {POOL}(x) }}", 19, 17, {},
