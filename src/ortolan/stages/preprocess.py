@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,14 +46,16 @@ def _unfit(model: ModelProto) -> str:
 
 
 def _quant_pre_process(model: ModelProto, out: Path) -> ModelProto | str:
-    """What ONNX Runtime makes of the model, or why it fails."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    """What ONNX Runtime makes of the model, or why it fails; a failure to optimise it only logs."""
+    from onnxruntime.quantization import shape_inference
 
     given, made = out / "given.onnx", out / "made.onnx"
     given.write_bytes(model.SerializeToString())
+    errors = _Errors()
+    shape_inference.logger.addHandler(errors)
     try:
-        quant_pre_process(given, made, skip_symbolic_shape=True)
-        return canon.load(made)
+        shape_inference.quant_pre_process(given, made, skip_symbolic_shape=True)
+        return errors.last or canon.load(made)
     except Exception as error:  # noqa: BLE001 - whatever it is, the model is good without
         return f"quant_pre_process raised {type(error).__name__}: {first_line(error)}"
     finally:
@@ -60,12 +63,23 @@ def _quant_pre_process(model: ModelProto, out: Path) -> ModelProto | str:
         made.unlink(missing_ok=True)
 
 
+class _Errors(logging.Handler):
+    """Keeps the last line of what is logged as an error."""
+
+    last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            line = record.getMessage().strip().splitlines()[-1]
+            self.last = f"ONNX Runtime cannot optimise it: {first_line(RuntimeError(line))}"
+
+
 def _changed(before: ModelProto, after: ModelProto) -> str:
     """Why the optimised model would not open wherever the given one does: an operator that its opsets do not have."""
     opsets = {entry.domain: entry.version for entry in before.opset_import}
     known = {(node.domain, node.op_type) for node in graphs.nodes(before)}
     new = {(node.domain, node.op_type) for node in graphs.nodes(after)} - known
-    foreign = sorted(f"{d}:{op}" for d, op in new if d or not _has(op, opsets.get("", 0)))
+    foreign = sorted(f"{d or 'ai.onnx'} {op}" for d, op in new if d or not _has(op, opsets.get("", 0)))
     versions = {entry.domain: entry.version for entry in after.opset_import}
     moved = {domain: version for domain, version in versions.items() if opsets.get(domain, version) != version}
     if foreign:
