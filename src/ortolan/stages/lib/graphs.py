@@ -117,8 +117,8 @@ def prune_initializers(graph: GraphProto) -> list[str]:
         used = {value.name for value in each.output}.union(*(reads(node) for node in each.node))
         used |= {value.name for value in each.input}
         for field in (each.initializer, each.sparse_initializer):
-            unused = [t for t in field if (t.values.name if hasattr(t, "values") else t.name) not in used]
-            for tensor in unused:
-                gone.append(tensor.values.name if hasattr(tensor, "values") else tensor.name)
-                field.remove(tensor)
+            names = [tensor.values.name if hasattr(tensor, "values") else tensor.name for tensor in field]
+            for index in reversed([index for index, name in enumerate(names) if name not in used]):
+                gone.append(names[index])
+                del field[index]
     return gone

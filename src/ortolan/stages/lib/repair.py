@@ -54,10 +54,10 @@ def inline_functions(model: ModelProto) -> list[str]:
 
 def _free_inputs(graph: GraphProto) -> list[str]:
     constant = graphs.initializers(graph)
-    extra = [value for value in graph.input if value.name in constant]
-    names = sorted(value.name for value in extra)
-    for value in extra:
-        graph.input.remove(value)
+    extra = [index for index, value in enumerate(graph.input) if value.name in constant]
+    names = sorted(graph.input[index].name for index in extra)
+    for index in reversed(extra):
+        del graph.input[index]
     return names
 
 
