@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from conftest import RunStage
 from ortolan.stages import preprocess
-from quantise_models import IMAGE, convolutions, graph, images, npz, save, value, weight
+from quantise_models import IMAGE, QUANTIZE, convolutions, graph, images, npz, save, value, weight
 
 OLD = "onnxruntime-1.17.3"
 
@@ -97,6 +97,18 @@ def test_real_models(run_stage: RunStage, shared_data: Path, name: str) -> None:
     assert [v.name for v in after.graph.output] == [v.name for v in before.graph.output]
     assert {entry.domain for entry in after.opset_import} == {""}
     assert after.ir_version <= 8
+
+
+@pytest.mark.slow
+def test_odd_files_never_crash(run_stage: RunStage, shared_data: Path, tmp_path: Path) -> None:
+    """Each passes through, is quantised, or is refused."""
+    (tmp_path / "ranges.json").write_text('{"tensors":{}}')
+    for path in sorted((shared_data / "odd").glob("*.onnx")):
+        run = run_stage("preprocess", "tools", {"model": path}, {})
+        assert run.facts is not None or run.refused is not None, (path.name, run)
+        model = run.out / "model.onnx" if run.facts else path
+        run = run_stage("quantise", "tools", {"model": model, "ranges": tmp_path / "ranges.json"}, QUANTIZE)
+        assert run.facts is not None or run.refused is not None, (path.name, run)
 
 
 def test_nothing_to_do(tmp_path: Path, run_stage: RunStage) -> None:

@@ -37,7 +37,7 @@ def _optimised(model: ModelProto, out: Path) -> tuple[ModelProto, str]:
         reason = ready if isinstance(ready, str) else _changed(model, ready)
         if not isinstance(ready, str) and not reason:
             return ready, ""
-    return _with_shapes(model), reason
+    return quant_nodes.inferred(model), reason
 
 
 def _unfit(model: ModelProto) -> str:
@@ -95,9 +95,3 @@ def _has(operator: str, opset: int) -> bool:
         return bool(defs.get_schema(operator, opset, ""))
     except defs.SchemaError:
         return False
-
-
-def _with_shapes(model: ModelProto) -> ModelProto:
-    from onnx import shape_inference
-
-    return shape_inference.infer_shapes(model, data_prop=True)

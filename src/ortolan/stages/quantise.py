@@ -25,7 +25,7 @@ _QDQ_OPSET, _PER_CHANNEL_OPSET = 10, 13  # ONNX changelog: QuantizeLinear came i
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: ``qdq``, the Q and DQ nodes (0: nothing was quantised), ``nodes`` by operator, MACs, repairs, what stays float."""
     measured = ranges.read(inputs["ranges"])
-    model = _inferred(canon.load(inputs["model"]))
+    model = quant_nodes.inferred(canon.load(inputs["model"]))
     _check(model, params)
     quant_nodes.name_nodes(model.graph)
     repairs, unfit = quant_repairs.flatten_biases(model)
@@ -52,12 +52,6 @@ def _left(model: ModelProto, measured: Mapping[str, ranges.Range], unfit: list[s
     left = {name: f"no range for {', '.join(missing)}" for name, missing in unranged.items()}
     left |= dict.fromkeys(unfit, "the shape of its bias")
     return left | dict.fromkeys(excluded, "excluded by the recipe")
-
-
-def _inferred(model: ModelProto) -> ModelProto:
-    from onnx import shape_inference
-
-    return shape_inference.infer_shapes(model, data_prop=True)
 
 
 def _check(model: ModelProto, params: Mapping[str, Any]) -> None:
@@ -112,7 +106,7 @@ def _quantised(
 
 def _counts(model: ModelProto, before: Mapping[str, int]) -> dict[str, Any]:
     kinds = Counter(node.op_type for node in model.graph.node)
-    model = _inferred(model)
+    model = quant_nodes.inferred(model)
     low = Counter(model.graph.node[index].op_type for index in quant_nodes.quantised(model))
     counted = macs.count(model)
     return {

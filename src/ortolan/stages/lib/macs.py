@@ -40,9 +40,7 @@ def count(model: ModelProto) -> Macs:
     Shapes come from ``onnx.shape_inference``. A node is quantised when its data comes out of a DequantizeLinear node, or when
     its operator computes on integers.
     """
-    from onnx import shape_inference
-
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
+    inferred = quant_nodes.inferred(model)
     lowered = quant_nodes.quantised(inferred)
     total, low, unknown = 0, 0, list[str]()
     known: dict[str, Shape] = {}

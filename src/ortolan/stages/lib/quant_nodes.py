@@ -58,6 +58,16 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
+def inferred(model: ModelProto) -> ModelProto:
+    """The model with the shapes and types that onnx can infer; the model itself where onnx cannot make sense of it."""
+    from onnx import shape_inference
+
+    try:
+        return shape_inference.infer_shapes(model, data_prop=True)
+    except shape_inference.InferenceError:
+        return model
+
+
 def half_weights(model: ModelProto) -> list[str]:
     """The names of the half-precision initializers, sorted. The quantizer leaves them as they are."""
     return sorted(tensor.name for tensor in model.graph.initializer if tensor.data_type in _half())
