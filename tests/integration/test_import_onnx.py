@@ -14,7 +14,6 @@ import models
 from conftest import RunStage, StageRun
 from ortolan.stages.lib import tensors
 
-
 UNARY = "(float[2] x) => (float[2] y)"
 
 
