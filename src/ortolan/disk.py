@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import StoreError
 
+_ROOM = 500_000  # bytes: less is a full disk
 PART = ".part-"
 """What the names of unfinished files and folders begin with; the number of the process that makes them follows."""
 
@@ -25,11 +26,26 @@ def disk(where: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             raise
-        free = shutil.disk_usage(next(p for p in (where, *where.parents) if p.exists())).free
-        raise StoreError(
-            f"cannot write: {error.strerror}", where=str(where), why=f"{free // 1_000_000} MB are free there",
-            hint="free some space (./inv clean removes what can be made again) or choose another place with --cache",
-        ) from error  # fmt: skip
+        raise _cannot_write(where, str(error.strerror)) from error
+
+
+def check_room(where: Path) -> None:
+    """Raise a StoreError when the disk is full: the likely reason of whatever just failed there in its own words."""
+    if _free(where) < _ROOM:
+        raise _cannot_write(where, os.strerror(errno.ENOSPC))
+
+
+def _cannot_write(where: Path, what: str) -> StoreError:
+    return StoreError(
+        f"cannot write: {what}",
+        where=str(where),
+        why=f"{_free(where) / 1_000_000:.1f} MB are free there",
+        hint="free some space (./inv clean removes what can be made again) or choose another place with --cache",
+    )
+
+
+def _free(where: Path) -> int:
+    return shutil.disk_usage(next(path for path in (where, *where.parents) if path.exists())).free
 
 
 def part_of(path: Path) -> Path:

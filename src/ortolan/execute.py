@@ -13,7 +13,7 @@ from typing import Any
 
 from . import digest
 from .contract import contract
-from .disk import alive, disk
+from .disk import alive, check_room, disk
 from .errors import CorruptObject, OrtolanError, StepError
 from .events import Emit, Event
 from .place import Local, Reply
@@ -154,6 +154,7 @@ class Executor:
         try:
             reply = self._reply(step, folder, results)
             if reply.crash:
+                check_room(folder)
                 raise _crashed(step, reply.crash, _keep(folder, self.work / f"failed-{step.stage}-{digest.short(step.id)}"))
             return self._keep_action(step, reply, folder, results)
         finally:

@@ -171,7 +171,7 @@ def _device(job: Job) -> list[Gate]:
 def _int8(job: Job, found: Candidates, results: Results) -> list[Gate]:
     if job.target.recipe.quantize.policy == "never":
         return []
-    if found.quantise is None or found.evaluate is None:
+    if found.calibrate is None or found.quantise is None or found.evaluate is None:
         why = "the model recipe has no [data] calibration"
         return [Gate("quantised", INT8, Outcome.NOT_RUN, limit=_shares(job), why=why)]
     quantised = results[found.quantise.id]
@@ -184,7 +184,7 @@ def _int8(job: Job, found: Candidates, results: Results) -> list[Gate]:
         return gates
     return [
         *gates,
-        *_input_fit(evaluated.facts),
+        *_input_fit(evaluated.facts, results[found.calibrate.id].facts),
         *_agreement(job, evaluated.facts),
         *_accuracy(job, evaluated.facts),
         _faster(job, found.latency, results),
@@ -201,6 +201,8 @@ def _quantised(job: Job, facts: Mapping[str, Any]) -> Gate:
     why = "" if good else "nothing was quantised" if not nodes else "too little was quantised"
     if not good and facts["half_precision"]:
         why += f": {len(facts['half_precision'])} tensors are in half precision, which ONNX Runtime does not quantise"
+    if facts["unknown_exclude"]:
+        why = "; ".join(filter(None, [why, f"[quantize] exclude names no node: {', '.join(facts['unknown_exclude'])}"]))
     return _gate("quantised", INT8, good, f"{nodes} Q/DQ nodes, {share:.1%} of MACs", _shares(job), why)
 
 
@@ -209,16 +211,20 @@ def _kernels(job: Job, facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str,
     return [("", facts), *([("@this-cpu", facts["default_kernels"])] if job.target.recipe.platform == host_platform() else [])]
 
 
-def _input_fit(facts: Mapping[str, Any]) -> list[Gate]:
-    """Calibration data scaled otherwise than the evaluation data: it clips, or uses a sliver of the range."""
+def _input_fit(evaluated: Mapping[str, Any], calibrated: Mapping[str, Any]) -> list[Gate]:
+    """Calibration data scaled otherwise than the evaluation data: it clips, or the data spans a sliver of the range."""
     gates = []
-    for name, fit in facts["inputs"].items():
-        (low, high), (least, most) = fit["observed"], fit["quantised"]
-        measured = f"{fit['clipped']:.0%} clipped, {fit['used']:.0%} of the range used"
-        good = fit["clipped"] <= _CLIPPED and fit["used"] >= _USED
-        ranges = f"calibrated for {_number(least)} to {_number(most)}, evaluated with {_number(low)} to {_number(high)}"
-        why = "" if good else f"{ranges}: are both scaled alike?"
-        gates.append(_gate(f"input-range {name}", INT8, good, measured, f"≤ {_CLIPPED:.0%} clipped, ≥ {_USED:.0%} used", why))
+    for name, fit in evaluated["inputs"].items():
+        (low, high), seen = fit["observed"], fit.get("quantised") or calibrated["inputs"].get(name)
+        if seen is None or seen[0] == seen[1]:
+            continue
+        inside = max(0.0, min(high, seen[1]) - max(low, seen[0]))
+        used = inside / (seen[1] - seen[0])
+        clipped = fit.get("clipped", 1 - inside / (high - low) if high > low else 0.0)
+        good = clipped <= _CLIPPED and used >= _USED
+        ranges = f"calibrated for {_number(seen[0])} to {_number(seen[1])}, evaluated with {_number(low)} to {_number(high)}"
+        measured, limit = f"{clipped:.0%} clipped, {used:.0%} of it used", f"≤ {_CLIPPED:.0%}, ≥ {_USED:.0%}"
+        gates.append(_gate(f"input-range {name}", INT8, good, measured, limit, "" if good else f"{ranges}: scaled alike?"))
     return gates
 
 

@@ -12,7 +12,7 @@ ORDER = [
     "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events",
     "recipe", "runtime", "stages", "contract", "step", "sources", "origin", "plan",
     "store", "sandbox", "place", "execute", "gates", "manifest", "record", "assemble", "fresh", "build",
-    "why", "reproduce", "report", "verbs", "cli",
+    "why", "reproduce", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

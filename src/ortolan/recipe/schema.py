@@ -146,7 +146,7 @@ class TargetGates(Strict):
     )
     min_quantized_macs: float = Field(default=0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
     min_agreement: float = Field(default=0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
-    min_speedup: float = Field(default=1.0, gt=0, description="fp32 time / int8 time on one machine")
+    min_speedup: float = Field(default=1.1, gt=0, description="fp32 time / int8 time on one machine")
 
     _size = field_validator("max_size", mode="before")(_bytes)
 

@@ -1,0 +1,5 @@
+"""``python -m ortolan``: the console program."""
+
+from .cli import main
+
+main()
