@@ -191,6 +191,17 @@ def test_everything_inside_if(tmp_path: Path, run_stage: RunStage) -> None:
     assert (run.out / "model.onnx").exists()
 
 
+def test_a_model_that_multiplies_nothing(tmp_path: Path, run_stage: RunStage) -> None:
+    nodes = [helper.make_node("Add", ["image", "image"], ["out"], "add")]
+    shape: Shape = ["batch", 1, 8, 8]
+    model = save(graph(nodes, [value("image", shape)], [value("out", shape)]), tmp_path / "m.onnx")
+    spec = npz(tmp_path / "data", image=images(2))
+    run = quantise(run_stage, model, calibrate(run_stage, model, tmp_path / "data", calibration(spec)))
+    assert run.facts is not None, run
+    assert run.facts["qdq"] > 0
+    assert (run.facts["macs"], run.facts["macs_share"]) == (0, 0)
+
+
 def test_half_precision_weights_are_named(tmp_path: Path, run_stage: RunStage) -> None:
     nodes = [helper.make_node("Conv", ["image", "w"], ["out"], "conv")]
     ends = [value(name, shape, TensorProto.FLOAT16) for name, shape in (("image", [1, 1, 8, 8]), ("out", [1, 8, 6, 6]))]

@@ -29,9 +29,9 @@ class Macs:
     uncounted: tuple[str, ...]
 
     @property
-    def share(self) -> float | None:
-        """The share of multiply-accumulates in quantised nodes; ``None`` for a model that has none."""
-        return self.quantised / self.total if self.total else None
+    def share(self) -> float:
+        """The share of multiply-accumulates in quantised nodes; 0 for a model that has none."""
+        return self.quantised / self.total if self.total else 0.0
 
 
 def count(model: ModelProto) -> Macs:
