@@ -7,7 +7,8 @@ It needs PyTorch and scikit-learn, in an environment of its own:
     /tmp/train/bin/python recipes/models/train_digits.py
 
 It writes beside itself, in about a minute. The same versions on the same kind of processor write the same bytes.
-The digits are the test part of the UCI set 80 (Alpaydin and Kaynak, doi:10.24432/C50P49): 1,797 images of 8×8 pixels from 0 to 16.
+The digits are 1,797 images of 8×8 pixels from 0 to 16: the test part of Alpaydin and Kaynak's Optical Recognition of Handwritten
+Digits (UCI Machine Learning Repository, doi:10.24432/C50P49, CC BY 4.0).
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _hidden(model: ModelProto, target: int) -> ModelProto:
 
 
 def _wraps(node: NodeProto) -> bool:
-    return any(item.name == "mode" and item.s == b"wrap" for item in node.attribute)
+    return b"wrap" in [item.s for item in node.attribute if item.name == "mode"]
 
 
 def _shown(model: ModelProto) -> ModelProto:
