@@ -199,6 +199,7 @@ def _ort_files(job: Job, stamp: Step, ort: OrtFormat) -> dict[str, Ref]:
         runtime_of(job.target.recipe.runtime.versions[0]),
         style=ort.style,
         type_reduction=ort.type_reduction,
+        platform=job.target.recipe.platform,
     )
     names = ["model.ort", "required_operators.config"]
     return {name: convert[name] for name in names + ["required_operators_and_types.config"] * ort.type_reduction}

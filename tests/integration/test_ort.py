@@ -16,7 +16,7 @@ import models
 from conftest import RunStage, StageRun
 from ortolan.stages.lib import tensors
 
-FULL: dict[str, Any] = {"style": "fixed", "type_reduction": True}
+FULL: dict[str, Any] = {"style": "fixed", "type_reduction": True, "platform": "linux/amd64"}
 PARAMS: dict[str, Any] = {"providers": models.CPU, "session": models.SESSION, "rtol": 1e-4, "atol": 1e-6}
 
 
@@ -183,3 +183,13 @@ def test_equal_settings_give_equal_session_json(run_stage: RunStage, tmp_path: P
         for model, session in ((path, SESSION), (tmp_path / "n.onnx", turned))
     ]
     assert found[0].read_bytes() == found[1].read_bytes()
+
+
+def test_for_arm_int8_activations_stay_int8(run_stage: RunStage, tmp_path: Path) -> None:
+    typed = {
+        platform: contents(convert(run_stage, qdq(), tmp_path, platform=platform))["required_operators_and_types.config"].decode()
+        for platform in ("linux/arm64", "linux/amd64")
+    }
+    quantize = {platform: next(part for part in text.split(",") if "QuantizeLinear" in part) for platform, text in typed.items()}
+    assert '"int8_t"' in typed["linux/arm64"], typed
+    assert typed["linux/arm64"] != typed["linux/amd64"], quantize

@@ -15,8 +15,8 @@ _PINNED = re.compile(r"^(onnxruntime)==(\d+\.\d+\.\d+)$")
 _PYTHON = "3.11"
 # onnxruntime below 1.19 was compiled against numpy 1 and its metadata does not say so (1.17.3 fails to import with numpy 2).
 _OLD = (1, 19)
-_WITH_NUMPY_2 = ("numpy>=2", "onnx==1.23.2")
-_WITH_NUMPY_1 = ("numpy==1.26.4", "onnx==1.19.1")
+_WITH_NUMPY_2 = ("numpy>=2", "onnx==1.23.2", "pillow")
+_WITH_NUMPY_1 = ("numpy==1.26.4", "onnx==1.19.1", "pillow")
 
 
 def add(package: str, folder: Path) -> RuntimeSpec:

@@ -12,7 +12,7 @@ from .lib import ortformat, sessions
 from .lib.refused import Refused
 
 INPUTS = ("model",)
-PARAMS = ("style", "type_reduction")
+PARAMS = ("style", "type_reduction", "platform")
 OUTPUTS = ("model.ort", "required_operators.config", "required_operators_and_types.config?")
 CPU = True  # the optimiser that writes the file looks at the processor, for 8-bit weights on AVX2 for one
 
@@ -20,7 +20,7 @@ _CONFIGS = ("required_operators.config", "required_operators_and_types.config")
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``style``: ``fixed`` bakes all optimisations in, ``runtime`` leaves some to the device.
+    """``style``: ``fixed`` bakes all optimisations in, ``runtime`` leaves some to the device; ``platform`` is the target's.
 
     Facts: ``onnxruntime`` (the version that converted), ``operators``: ``{domain: {opset: [operator]}}`` that a reduced runtime
     needs. Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
@@ -29,22 +29,25 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
 
     for typed in (False, True)[: 1 + params["type_reduction"]]:
         with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-            model, config = _convert(inputs["model"], Path(folder), params["style"], typed)
+            model, config = _convert(inputs["model"], Path(folder), params, typed)
             (out / "model.ort").write_bytes(ortformat.canonical(model.read_bytes()))
             (out / _CONFIGS[typed]).write_text(_without_comments(config.read_text()), encoding="utf-8")
     return {"onnxruntime": ort.__version__, "operators": _operators((out / _CONFIGS[0]).read_text())}
 
 
-def _convert(model: Path, folder: Path, style: str, typed: bool) -> tuple[Path, Path]:
+def _convert(model: Path, folder: Path, params: Mapping[str, Any], typed: bool) -> tuple[Path, Path]:
     from onnxruntime.tools import convert_onnx_models_to_ort as converter
 
     copy = Path(shutil.copy(model, folder / "model.onnx"))
-    wanted = converter.OptimizationStyle[style.capitalize()]
+    wanted = converter.OptimizationStyle[params["style"].capitalize()]
+    # "arm" keeps int8 activations, which the converter otherwise turns into uint8; its "amd64" would bake in this
+    # processor's NCHWc layout, so x86 gets the default.
+    arm = "arm" if params["platform"].partition("/")[2].startswith("arm") else None
     try:
-        converter.convert_onnx_models_to_ort(copy, optimization_styles=[wanted], enable_type_reduction=typed)
+        converter.convert_onnx_models_to_ort(copy, optimization_styles=[wanted], enable_type_reduction=typed, target_platform=arm)
     except Exception as error:  # ONNX Runtime's errors have no common type
         raise Refused("ONNX Runtime cannot convert this model to .ort", why=sessions.first_line(error)) from error
-    suffix = ".with_runtime_opt" if style == "runtime" else ""
+    suffix = ".with_runtime_opt" if params["style"] == "runtime" else ""
     return folder / f"model{suffix}.ort", next(folder.glob("*.config"))
 
 
