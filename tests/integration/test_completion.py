@@ -1,0 +1,42 @@
+"""Completion in bash: real names from a real project."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Workspace
+
+
+def complete(folder: Path, *words: str) -> list[str]:
+    """What bash would offer for the last word."""
+    line = " ".join(f"'{word}'" for word in words)
+    ask = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _ortolan; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    script = f"source '{ROOT}/completions/ortolan.bash'; {ask}"
+    said = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    return said.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("ortolan", "build", "--target", "rasp"), ["raspberry-pi-5"]),
+        (("ortolan", "build", "--target", "x86-cpu", "--model", "digits-"), ["digits-mlp"]),
+        (("ortolan", "why", "--target", ""), ["arm64-cpu", "jetson-orin", "raspberry-pi-5", "x86-cpu"]),
+    ],
+)
+def test_names_of_targets_and_models(workspace: Workspace, words: tuple[str, ...], expected: list[str]) -> None:
+    assert complete(workspace.root, *words) == expected
+
+
+def test_tags_for_show(workspace: Workspace) -> None:
+    (built,) = workspace.build("raspberry-pi-5", "digits-mlp")
+    assert complete(workspace.root, "ortolan", "show", "") == [built.tag]
+
+
+def test_verbs_and_options_come_from_the_program_itself() -> None:
+    verbs = complete(ROOT, str(ROOT / "inv"), "")
+    assert {"build", "test", "why", "reproduce"} <= set(verbs)
+    assert "--target" in complete(ROOT, str(ROOT / "inv"), "build", "--")
