@@ -1,0 +1,350 @@
+"""Gates: each from the facts of real stages, as it passes, fails or is not run; and what the outcomes lead to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ortolan import gates, plan
+from ortolan.artifact import Artifact, Gate, Outcome
+from ortolan.errors import StepError
+from ortolan.execute import Result, Results
+from ortolan.manifest import gate_part
+from ortolan.plan import Candidates
+from ortolan.platforms import host_platform
+from ortolan.recipe.project import Project
+from ortolan.recipe.schema import Data, Model, Strict, Target
+from ortolan.sources import Job, job
+from ortolan.step import Step
+from ortolan.store import Action
+
+PROJECT = Project(Path(__file__).parents[2])
+PASS, FAIL, NOT_RUN = Outcome.PASS, Outcome.FAIL, Outcome.NOT_RUN
+Change = Mapping[str, Any]
+
+CLOSE = {"close": True, "max_abs": 0.0, "max_rel": 0.0, "nan": 0, "reason": "", "snr_db": None}
+FAR = CLOSE | {"close": False, "max_abs": 0.5, "reason": "2 of 10 values beyond tolerance", "snr_db": 12.0}
+ROUNDED = FAR | {"max_abs": 0.004, "snr_db": 45.0}
+ABSENT = CLOSE | {"close": False, "max_abs": None, "reason": "shape [1, 9], expected [1, 10]"}
+RUNS = {"opens": True, "runs": True, "error": "", "close": True, "outputs": {"probabilities": CLOSE}}
+REFUSED = {"opens": False, "runs": False, "error": "no kernel for Sin(7)", "close": False, "outputs": {}}
+FAITHFUL = {
+    "agreement": 1.0,
+    "snr_db": {"min": 22.0, "mean": 78.0},
+    "metric": {"name": "top1", "fp32": 0.975, "int8": 0.975, "drop": 0.0},
+}
+GOOD: dict[str, dict[str, Any]] = {
+    "normalise": {"asked": 17, "found": 17, "given": 9, "ir": 8},
+    "check_model": {"checker": "", "full_check": "", "shape_inference": ""},
+    "verify": {"arch": "x86_64", "limits": [], "providers": {"available": [], "missing": []}, "onnx": RUNS, "ort": None},
+    "calibrate": {"inputs": {"image": [0.0, 1.0]}, "samples": 128},
+    "quantise": {"qdq": 16, "macs_share": 1.0, "half_precision": [], "unknown_exclude": []},
+    "evaluate": {"samples": 450, **FAITHFUL, "default_kernels": FAITHFUL, "inputs": {"image": {"observed": [0.0, 1.0]}}},
+    "latency": {"faster": True, "noise": {"speedup": 1.987, "fp32_ms": 0.543, "int8_ms": 0.273}},
+}
+"""What the stages say of a model with which nothing is wrong."""
+SLOW = {"latency": {"faster": False, "noise": {"speedup": 0.987, "fp32_ms": 0.543, "int8_ms": 0.550}}}
+TOO_FEW_BITS = {"evaluate": {"agreement": 0.5}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A job with its graph, and what its steps found."""
+
+    job: Job
+    found: Candidates
+    results: Results
+
+    def candidates(self) -> list[Gate]:
+        """The gates of the candidates."""
+        return gates.candidates(self.job, self.found, self.results)
+
+    def shipped(self, precision: str, facts: Change, size: int) -> list[Gate]:
+        """The gates of what ships, with a model file of this size and a larger file that no device loads."""
+        ship = plan.shipment(self.job, self.found, precision, "tag", "sha256:0")
+        results = {
+            step.id: done(step, merged(GOOD["verify"] | {"ort": RUNS | {"against": "optimised"}}, facts))
+            for step in ship.verify.values()
+        }
+        files = [Artifact(name, "sha256:0", count, "") for name, count in (("model.onnx", size), ("session.json", 10**12))]
+        return gates.shipped(self.job, ship, files, results, precision)
+
+
+R = TypeVar("R", bound=Strict)
+
+
+def edited(recipe: R, tables: Change) -> R:
+    """A recipe with some keys of some tables replaced."""
+    return recipe.model_copy(
+        update={k: getattr(recipe, k).model_copy(update=v) if isinstance(v, dict) else v for k, v in tables.items()}
+    )
+
+
+def merged(facts: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    """Facts with some of them replaced, one level deep."""
+    inner = {k: facts[k] | v if isinstance(v, dict) and isinstance(facts.get(k), dict) else v for k, v in change.items()}
+    return deepcopy(dict(facts)) | inner
+
+
+def done(step: Step, facts: Change) -> Result:
+    """A step that succeeded, or refused its input."""
+    refused = {"what": facts["refused"], "why": "", "hint": ""} if "refused" in facts else None
+    return Result(step, Action("key:0", {}, facts={} if refused else facts, refused=refused))
+
+
+def made(facts: Change | None = None, *, native: bool = True, target: Change | None = None, model: Change | None = None) -> Case:
+    """digits-mlp for a target of this machine's kind, or another, with changes to the recipes and, by step, to the facts."""
+    picked, network = PROJECT.target("x86-cpu"), PROJECT.model("digits-mlp")
+    other = "linux/arm64" if host_platform() != "linux/arm64" else "linux/amd64"
+    device: Target = edited(picked.recipe, {"platform": host_platform() if native else other, **(target or {})})
+    recipe: Model = edited(network.recipe, model or {})
+    one = job(replace(network, recipe=recipe), replace(picked, recipe=device))
+    found = plan.candidates(one, host=host_platform())
+    results = {step.id: done(step, merged(GOOD.get(step.stage, {}), (facts or {}).get(name, {}))) for name, step in named(found)}
+    return Case(one, found, results)
+
+
+def named(found: Candidates) -> Iterator[tuple[str, Step]]:
+    """The steps under the names that the tests use, those of a runtime like ``verify@1.17.3``."""
+    alone = ("imported", "normalise", "check", "fixed", "samples", "reference", "calibrate", "quantise", "evaluate", "latency")
+    yield from ((name, step) for name in alone if (step := getattr(found, name)))
+    for name, steps in (("verify", found.verify), ("verify_int8", found.verify_int8 or {})):
+        yield from ((f"{name}@{version}", step) for version, step in steps.items())
+
+
+def pick(judged: list[Gate], name: str, subject: str) -> Gate:
+    """The one gate with this name and subject."""
+    (found,) = [gate for gate in judged if (gate.name, gate.subject) == (name, subject)]
+    return found
+
+
+# --- every gate, both ways -----------------------------------------------------------------------------------------
+
+FULL = {"evaluate": {"inputs": {"image": {"observed": [0.0, 255.0]}}}}
+CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
+    ("opset", "fp32", {}, PASS, "17, IR 8"),
+    ("opset", "fp32", {"facts": {"normalise": {"found": 18}}}, FAIL, "= 17"),
+    ("checker", "fp32", {}, PASS, "clean"),
+    ("checker", "fp32", {"facts": {"check": {"full_check": "no shape"}}}, NOT_RUN, "full_check: no shape"),
+    ("load@1.17.3", "fp32", {}, PASS, "runs on x86_64"),
+    ("load@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"limits": ["IR 10 is too new"], "onnx": REFUSED}}}, FAIL, "IR 10"),
+    ("load@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"onnx": REFUSED | {"opens": True}}}}, FAIL, "no kernel for Sin(7)"),
+    ("load@1.31.1", "fp32", {"facts": {"verify@1.17.3": {"onnx": REFUSED}}}, PASS, "runs"),
+    ("parity@1.17.3", "fp32", {}, PASS, "max error 0"),
+    ("parity@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"onnx": {"close": False, "outputs": {"p": FAR}}}}}, FAIL, "p: 2 "),
+    ("parity@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"onnx": REFUSED}}}, NOT_RUN, "did not run"),
+    ("quantised", "int8", {}, PASS, "16 Q/DQ nodes, 100.0% of MACs"),
+    ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "macs_share": 0.0}}}, FAIL, "nothing was quantised"),
+    ("quantised", "int8", {"facts": {"quantise": {"macs_share": 0.49}}}, FAIL, "too little was quantised"),
+    ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "half_precision": ["w"]}}}, FAIL, "half precision"),
+    ("quantised", "int8", {"facts": {"quantise": {"unknown_exclude": ["convv"]}}}, PASS, "convv"),
+    ("quantised", "int8", {"facts": {"quantise": {"refused": "opset 9 is too old"}}}, FAIL, "opset 9 is too old"),
+    ("quantised", "int8", {"model": {"data": Data()}}, NOT_RUN, "no [data] calibration"),
+    ("load@1.31.1", "int8", {}, PASS, "runs"),
+    ("load@1.31.1", "int8", {"facts": {"verify_int8@1.31.1": {"onnx": REFUSED}}}, FAIL, "no kernel"),
+    ("input-range image", "int8", {}, PASS, "0% clipped, 100% of it used"),
+    ("input-range image", "int8", {"facts": FULL}, FAIL, "scaled alike?"),
+    ("input-range image", "int8", {"facts": {"calibrate": {"inputs": {"image": [0.0, 255.0]}}}}, FAIL, "0 to 255"),
+    ("input-range image", "int8", {"facts": {"calibrate": {"inputs": {"image": [0.0, 1.05]}}}}, PASS, "95% of it used"),
+    ("agreement", "int8", {}, PASS, "100.0% of 450 samples, SNR 78 dB"),
+    ("agreement", "int8", {"facts": {"evaluate": {"agreement": 0.899, "snr_db": None}}}, FAIL, "89.9% of 450 samples"),
+    ("agreement@this-cpu", "int8", {"facts": TOO_FEW_BITS}, PASS, "100.0%"),
+    ("agreement@this-cpu", "int8", {"facts": {"evaluate": {"default_kernels": {"agreement": 0.5}}}}, FAIL, "50.0%"),
+    ("accuracy", "int8", {}, PASS, "top1 0.975 → 0.975"),
+    ("accuracy", "int8", {"facts": {"evaluate": {"metric": {"fp32": 0.97, "int8": 0.9, "drop": 0.07}}}}, FAIL, "0.97 → 0.9"),
+    ("accuracy", "int8", {"facts": {"evaluate": {"metric": {"fp32": 0.9, "int8": 0.97, "drop": -0.07}}}}, PASS, "drop ≤ 0.01"),
+    ("accuracy@this-cpu", "int8", {}, PASS, "top1"),
+    ("accuracy@this-cpu", "int8", {"facts": {"evaluate": {"default_kernels": FAITHFUL | {"metric": {
+        "fp32": 0.97, "int8": 0.1, "drop": 0.87}}}}}, FAIL, "0.1"),
+    ("int8-faster", "int8", {}, PASS, "1.99× (0.543 → 0.273 ms)"),
+    ("int8-faster", "int8", {"facts": SLOW}, FAIL, "0.99×"),
+    ("int8-faster", "int8", {"native": False}, NOT_RUN, "this machine is"),
+    ("int8-faster", "int8", {"facts": {"latency": {"refused": "the int8 model cannot be timed"}}}, NOT_RUN, "cannot be timed"),
+]  # fmt: skip
+SHIPPED: list[tuple[str, dict[str, Any], str, dict[str, Any], int, Outcome, str]] = [
+    ("load@1.17.3", {}, "int8", {}, 1000, PASS, "runs"),
+    ("load@1.17.3", {}, "int8", {"onnx": REFUSED}, 1000, FAIL, "no kernel"),
+    ("parity@1.31.1", {}, "fp32", {}, 1000, PASS, "max error 0"),
+    ("parity@1.31.1", {}, "fp32", {"onnx": {"close": False, "outputs": {"p": FAR}}}, 1000, FAIL, "p: 2 of 10"),
+    ("parity@1.31.1", {}, "fp32", {"onnx": REFUSED}, 1000, NOT_RUN, "did not run"),
+    ("ort@1.31.1", {}, "fp32", {}, 1000, PASS, "equals .onnx"),
+    ("ort@1.31.1", {}, "fp32", {"ort": {"close": False, "outputs": {"p": ROUNDED}}}, 1000, FAIL, "2 of 10"),
+    ("ort@1.31.1", {}, "int8", {"ort": {"close": False, "outputs": {"p": ROUNDED}}}, 1000, PASS, "max error 0.004"),
+    ("ort@1.31.1", {}, "int8", {"ort": {"close": False, "outputs": {"p": FAR}}}, 1000, FAIL, "2 of 10"),
+    ("ort@1.31.1", {}, "int8", {"ort": {"close": False, "outputs": {"p": ROUNDED, "q": ABSENT}}}, 1000, FAIL, "q: shape"),
+    ("ort@1.31.1", {}, "int8", {"ort": {"close": False, "outputs": {"p": CLOSE, "q": ROUNDED}}}, 1000, PASS, "0.004"),
+    ("ort@1.31.1", {}, "int8", {"ort": {"close": None, "outputs": {}}}, 1000, FAIL, "no numbers to compare"),
+    ("ort@1.31.1", {}, "fp32", {"ort": REFUSED}, 1000, FAIL, "no kernel"),
+    ("providers@1.31.1", {}, "fp32", {}, 1000, PASS, "CPUExecutionProvider"),
+    ("providers@1.31.1", {}, "fp32", {"providers": {"missing": ["CPUExecutionProvider"]}}, 1000, NOT_RUN, "needs the device"),
+    ("size", {}, "fp32", {}, 128_000_000, PASS, "≤ 128,000,000 B"),
+    ("size", {}, "fp32", {}, 128_000_001, FAIL, "128,000,001 B"),
+    ("size", {"target": {"gates": {"max_size": None}}}, "fp32", {}, 1000, NOT_RUN, "sets no max_size"),
+    ("engine", {"target": {"engine": "tensorrt"}}, "int8", {}, 1000, NOT_RUN, "only the device can build"),
+    ("on-device", {"native": False}, "int8", {}, 1000, NOT_RUN, "all of this was seen on"),
+]
+SEEN = {"checker", "providers", "engine", "on-device"}  # gates that say what was or was not seen: they never fail
+
+
+@pytest.mark.parametrize(("name", "subject", "how", "outcome", "words"), CANDIDATES)
+def test_a_gate_of_a_candidate(name: str, subject: str, how: dict[str, Any], outcome: Outcome, words: str) -> None:
+    gate = pick(made(**how).candidates(), name, subject)
+    assert (gate.outcome, words in f"{gate.measured} {gate.limit} {gate.why}") == (outcome, True), gate
+
+
+@pytest.mark.parametrize(("name", "how", "precision", "facts", "size", "outcome", "words"), SHIPPED)
+def test_a_gate_of_what_ships(
+    name: str, how: dict[str, Any], precision: str, facts: dict[str, Any], size: int, outcome: Outcome, words: str
+) -> None:
+    gate = pick(made(**how).shipped(precision, facts, size), name, "shipped")
+    assert (gate.outcome, words in f"{gate.measured} {gate.limit} {gate.why}") == (outcome, True), gate
+
+
+def test_every_gate_is_seen_to_pass_and_to_fail() -> None:
+    def kind(name: str) -> str:
+        return re.split(r"@1\.| ", name, maxsplit=1)[0]
+
+    case = made()
+    every = {kind(gate.name) for gate in [*case.candidates(), *case.shipped("fp32", {}, 1)]} | {"engine", "on-device"}
+    seen: dict[str, set[Outcome]] = {}
+    for name, outcome in [*((n, o) for n, _, _, o, _ in CANDIDATES), *((n, o) for n, *_, o, _ in SHIPPED)]:
+        seen.setdefault(kind(name), set()).add(outcome)
+    assert {name for name in every if name not in SEEN and not seen[name] >= {PASS, FAIL}} == set()
+    assert every == set(seen)
+
+
+def test_what_was_not_run_or_failed_says_why() -> None:
+    for name, subject, how, outcome, _ in CANDIDATES:
+        gate = pick(made(**how).candidates(), name, subject)
+        assert gate.why or gate.limit or outcome is PASS, gate
+        assert gate.why or outcome is not NOT_RUN, gate
+
+
+# --- which gates there are -----------------------------------------------------------------------------------------
+
+
+def test_a_model_without_a_metric_has_no_accuracy_gate() -> None:
+    assert not [gate for gate in made(model={"accuracy": None}).candidates() if gate.name.startswith("accuracy")]
+
+
+def test_saturating_kernels_are_judged_only_where_they_are_the_targets() -> None:
+    judged = made({"evaluate": {"default_kernels": FAITHFUL | {"agreement": 0.1}}}, native=False).candidates()
+    assert [gate.name for gate in judged if gate.name.endswith("@this-cpu")] == []
+    assert gates.choose(made(native=False).job, judged)[0] == "int8"
+
+
+def test_int8_that_opens_nowhere_is_judged_no_further() -> None:
+    case = made({"verify_int8@1.17.3": {"onnx": REFUSED}, "evaluate": {"refused": "the int8 model does not open"}})
+    assert {gate.name for gate in case.candidates() if gate.subject == "int8"} == {"quantised", "load@1.17.3", "load@1.31.1"}
+    tolerated = gates.tolerated(case.found, case.results)
+    assert {case.found.quantise.id, case.found.evaluate.id, case.found.latency.id} == tolerated  # type: ignore[union-attr]
+
+
+def test_only_a_refusal_to_quantise_is_tolerated_when_int8_runs() -> None:
+    case = made()
+    assert case.found.quantise
+    assert gates.tolerated(case.found, case.results) == {case.found.quantise.id}
+    never = made(target={"quantize": {"policy": "never"}})
+    assert gates.tolerated(never.found, never.results) == set()
+
+
+# --- what the outcomes lead to -------------------------------------------------------------------------------------
+
+REASONS = {PASS: {}, FAIL: {"quantise": {"qdq": 0, "macs_share": 0.0}}, NOT_RUN: {}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "precision", "stops"),
+    [
+        ("never", PASS, "fp32", []), ("never", FAIL, "fp32", []), ("never", NOT_RUN, "fp32", []),
+        ("prefer", PASS, "int8", []), ("prefer", FAIL, "fp32", []), ("prefer", NOT_RUN, "fp32", []),
+        ("require", PASS, "int8", []), ("require", FAIL, "int8", ["quantised"]), ("require", NOT_RUN, "int8", ["quantised"]),
+    ],
+)  # fmt: skip
+def test_the_policy_decides_what_a_quantisation_that_failed_means(
+    policy: str, outcome: Outcome, precision: str, stops: list[str]
+) -> None:
+    model = {"data": Data()} if outcome is NOT_RUN else {}
+    case = made(REASONS[outcome], target={"quantize": {"policy": policy}}, model=model)
+    judged = case.candidates()
+    chosen, reason = gates.choose(case.job, judged)
+    assert (chosen, [gate.name for gate in gates.stopping(judged, chosen, case.job)]) == (precision, stops)
+    assert reason
+    assert ("quantised: " in reason) == (policy != "never" and outcome is not PASS)
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+def test_a_speed_that_was_not_measured_does_not_speak_against_int8(policy: str) -> None:
+    case = made(native=False, target={"quantize": {"policy": policy}})
+    judged = case.candidates()
+    assert pick(judged, "int8-faster", "int8").outcome is NOT_RUN
+    assert gates.choose(case.job, judged)[0] == "int8"
+    assert gates.stopping(judged, "int8", case.job) == []
+
+
+@pytest.mark.parametrize(("policy", "precision", "stops"), [("prefer", "fp32", []), ("require", "int8", ["int8-faster"])])
+def test_slow_int8(policy: str, precision: str, stops: list[str]) -> None:
+    case = made(SLOW, target={"quantize": {"policy": policy}})
+    judged = case.candidates()
+    assert gates.choose(case.job, judged)[0] == precision
+    assert [gate.name for gate in gates.stopping(judged, precision, case.job)] == stops
+
+
+@pytest.mark.parametrize("policy", ["never", "prefer", "require"])
+def test_a_float_model_that_fails_stops_under_every_policy(policy: str) -> None:
+    case = made({"normalise": {"found": 18}}, target={"quantize": {"policy": policy}})
+    judged = case.candidates()
+    assert [gate.name for gate in gates.stopping(judged, gates.choose(case.job, judged)[0], case.job)] == ["opset"]
+
+
+def test_every_reason_against_int8_is_told() -> None:
+    case = made({"evaluate": TOO_FEW_BITS["evaluate"] | FULL["evaluate"]} | SLOW)
+    _, reason = gates.choose(case.job, case.candidates())
+    told = [part.partition(": ")[0] for part in reason.split("; ")]
+    assert told == ["input-range image", "agreement", "int8-faster"]
+
+
+@given(speedup=st.floats(0.001, 1000), fp32=st.floats(0.001, 1000), int8=st.floats(0.001, 1000))
+def test_no_timing_reaches_the_reason_or_the_manifest(speedup: float, fp32: float, int8: float) -> None:
+    faster = speedup >= 1.1
+    case = made({"latency": {"faster": faster, "noise": {"speedup": speedup, "fp32_ms": fp32, "int8_ms": int8}}})
+    quiet = made({"latency": {"faster": faster, "noise": {"speedup": 1.0, "fp32_ms": 1.0, "int8_ms": 1.0}}})
+    assert gates.choose(case.job, case.candidates()) == gates.choose(quiet.job, quiet.candidates())
+    assert [gate_part(gate) for gate in case.candidates()] == [gate_part(gate) for gate in quiet.candidates()]
+
+
+# --- parity that failed --------------------------------------------------------------------------------------------
+
+
+def test_the_first_diverging_tensor_is_named_with_its_node_and_its_error() -> None:
+    step = made().found.check
+    first = {"tensor": "/conv/out", "node": "/conv/Conv", "op": "Conv", "max_abs": 0.25}
+    said = gates.diverging(done(step, {"compared": 9, "first": first}))
+    assert said == "first diverging tensor: /conv/out, made by Conv node /conv/Conv, off by 0.25"
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (lambda s: done(s, {"compared": 9, "first": None}), "none of the 9 tensors"),
+        (lambda s: done(s, {"refused": "it does not run"}), "could not be looked for: it does not run"),
+        (lambda s: Result(s, error=StepError("out of memory")), "could not be looked for: out of memory"),
+        (lambda s: Result(s, skipped=s), "could not be looked for"),
+    ],
+)
+def test_a_tensor_that_cannot_be_named_is_not_made_up(how: Any, words: str) -> None:
+    assert words in gates.diverging(how(made().found.check))
+
+
+def test_a_reason_is_added_to_those_that_a_gate_has() -> None:
+    gate = Gate("parity@1", "fp32", FAIL)
+    assert gates.because(gate, "a").why == "a"
+    assert gates.because(gates.because(gate, "a"), "b").why == "a; b"
