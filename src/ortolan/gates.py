@@ -129,11 +129,14 @@ def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
     ort, limit, name = facts["ort"], "runs, equals .onnx", f"ort@{version}"
     if not ort["runs"]:
         return _gate(name, SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
-    worst = min((o["snr_db"] for o in ort["outputs"].values() if o["snr_db"] is not None), default=None)
-    near = precision == INT8 and worst is not None and worst >= _ROUNDING
-    good = ort["close"] or near
+    good = ort["close"] or (precision == INT8 and bool(ort["outputs"]) and all(map(_near, ort["outputs"].values())))
     measured, why = f"{_worst(ort['outputs'])} ({ort['against']})", _reasons(ort["outputs"])
     return _gate(name, SHIPPED, good, measured, limit, "" if good else why)
+
+
+def _near(output: Mapping[str, Any]) -> bool:
+    """Close, or one step of rounding away. A wrong shape and NaN have no SNR and are neither."""
+    return bool(output["close"] or (output["snr_db"] is not None and output["snr_db"] >= _ROUNDING))
 
 
 def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
@@ -254,8 +257,10 @@ def _faster(job: Job, step: Step | None, results: Results) -> Gate:
     if step is None:
         why = f"this machine is {host_platform()}, the target is {job.target.recipe.platform}"
         return Gate("int8-faster", INT8, Outcome.NOT_RUN, limit=limit, why=why)
-    facts = results[step.id].facts
-    noise = facts[NOISE]
+    timed = results[step.id]
+    if timed.refused:
+        return Gate("int8-faster", INT8, Outcome.NOT_RUN, limit=limit, why=timed.refused["what"])
+    facts, noise = timed.facts, timed.facts[NOISE]
     measured = f"{noise['speedup']:.2f}× ({noise['fp32_ms']:.3f} → {noise['int8_ms']:.3f} ms)"
     why = "" if facts["faster"] else f"INT8 ran at {noise['speedup']:.2f}× the speed of fp32 here"
     return replace(_gate("int8-faster", INT8, facts["faster"], measured, limit, why), varies=True)
