@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, Workspace
+from conftest import ROOT, SmallDisk, Workspace
 from ortolan import digest, manifest
 from ortolan.cache import Cache, user_cache
 from ortolan.errors import StoreError
@@ -66,6 +65,32 @@ def test_a_build_killed_at_any_moment_leaves_a_store_that_the_next_one_uses(link
     assert not list((linked.root / "build").rglob(".part-*"))
 
 
+def workers(cache: Path) -> list[int]:
+    """The processes that work in a cache."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve().is_relative_to(cache / "work"):
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended, or is not ours
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_no_process_behind(linked: Workspace) -> None:
+    process = start(linked)
+    deadline = time.monotonic() + 30
+    while not workers(linked.cache.root) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert workers(linked.cache.root)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while workers(linked.cache.root) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers(linked.cache.root) == []
+
+
 @pytest.mark.slow
 def test_two_builds_at_once_both_succeed_and_share_their_work(linked: Workspace) -> None:
     processes = [start(linked) for _ in range(2)]
@@ -88,19 +113,8 @@ def test_an_artifact_with_a_flipped_bit_is_noticed_and_rebuilt(linked: Workspace
     assert any("damaged" in event.text for event in linked.events)
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 700 kB: enough for a few steps."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", disk], check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-def test_a_full_disk_is_one_clear_error(workspace: Workspace, tiny_disk: Path) -> None:
-    workspace.cache = Cache(tiny_disk / "cache", user_cache().runtimes)
+def test_a_full_disk_is_one_clear_error(workspace: Workspace, small_disk: SmallDisk) -> None:
+    workspace.cache = Cache(small_disk("700k") / "cache", user_cache().runtimes)
     try:
         errors = workspace.build("x86-cpu", "digits-mlp")[0].errors
     except StoreError as error:
@@ -144,7 +158,9 @@ def test_a_factory_that_prints_does_no_harm(workspace: Workspace) -> None:
 
 @pytest.mark.slow
 def test_weights_that_do_not_fit_are_named(workspace: Workspace) -> None:
-    wrapped = "\n_plain = build\n\n\ndef build():\n    model = _plain()\n    model.surplus = torch.nn.Linear(3, 3)\n    return model\n"
+    wrapped = (
+        "\n_plain = build\n\n\ndef build():\n    model = _plain()\n    model.surplus = torch.nn.Linear(3, 3)\n    return model\n"
+    )
     path = workspace.root / "recipes/models/digits.py"
     path.write_text(path.read_text() + "\nimport torch" + wrapped)
     (built,) = workspace.build("x86-cpu", "digits")

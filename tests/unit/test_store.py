@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import SmallDisk
 from ortolan import digest
 from ortolan.errors import CorruptObject, StoreError
 from ortolan.store import Action, Store
@@ -99,22 +99,12 @@ def test_parts_of_dead_builds_are_swept_and_those_of_living_ones_stay(store: Sto
     assert living.exists()
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
-def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tiny_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(small_disk: SmallDisk, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"x" * 3_000_000)
-    store = Store(tiny_disk / "store")
+    disk = small_disk("1m")
+    store = Store(disk / "store")
     with pytest.raises(StoreError, match="No space left on device") as caught:
         store.put(tmp_path / "in")
     assert "clean" in caught.value.hint
-    assert list((tiny_disk / "store" / "parts").iterdir()) == []
-    assert list((tiny_disk / "store" / "objects").iterdir()) == []
+    assert list((disk / "store" / "parts").iterdir()) == []
+    assert list((disk / "store" / "objects").iterdir()) == []
