@@ -10,7 +10,7 @@ from typing import Any
 from .. import manifest, runtime
 from ..assemble import damage
 from ..cache import Cache
-from ..recipe.jsonschema import schemas
+from ..recipe.jsonschema import DIALECT, schemas
 from ..recipe.project import Project
 from ..report.manifest import told
 from ..report.tables import table
@@ -43,7 +43,7 @@ def runtimes(root: Path, cache: Cache, *, as_json: bool, check: bool) -> None:
 
 def schema(out: Path | None) -> None:
     """Print the schemas, or write each to a file."""
-    found = {**schemas(), "manifest": manifest.Manifest.model_json_schema()}
+    found = {**schemas(), "manifest": {"$schema": DIALECT, **manifest.Manifest.model_json_schema()}}
     if out is None:
         print(json.dumps(found, indent=1))
         return
