@@ -29,30 +29,39 @@ def shown(*, as_json: bool, stream: TextIO = sys.stderr) -> Iterator[Emit]:
 
 
 class JsonLines:
-    """Each event as one line of JSON."""
+    """Each event as one line of JSON. Events come from many threads; a line is never broken by another."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream, self._guard = stream, threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Print it."""
-        print(json.dumps({k: v for k, v in asdict(event).items() if v}, sort_keys=True), file=self._stream, flush=True)
+        line = json.dumps({k: v for k, v in asdict(event).items() if v}, sort_keys=True)
+        with self._guard:
+            print(line, file=self._stream, flush=True)
 
 
 class Plain:
     """One line for each thing that took time or went wrong; what was recalled is only counted."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream, self._guard = stream, threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Print it, if it is of interest."""
+        line = self._line(event)
+        if line:
+            with self._guard:
+                print(line, file=self._stream, flush=True)
+
+    def _line(self, event: Event) -> str:
         if event.kind in ("done", "refused", "failed", "skipped"):
             took = f" {event.seconds:.1f} s" if event.seconds else ""
             text = f" ({event.text})" if event.text else ""
-            print(f"  {_WORDS[event.kind]:8}{event.label}{took}{text}", file=self._stream, flush=True)
-        elif event.kind in ("note", "runtime"):
-            print(f"  {event.label + ': ' if event.label else ''}{event.text}", file=self._stream, flush=True)
+            return f"  {_WORDS[event.kind]:8}{event.label}{took}{text}"
+        if event.kind in ("note", "runtime"):
+            return f"  {event.label + ': ' if event.label else ''}{event.text}"
+        return ""
 
 
 class _Live:
@@ -61,8 +70,16 @@ class _Live:
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console  # noqa: PLC0415 - rich costs as much as a whole build with nothing to do
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
 
-        columns = (SpinnerColumn(), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        columns = (
+            SpinnerColumn(),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
+        self._text = Text
         self.progress = Progress(*columns, console=Console(file=stream), transient=True)
         self._task = self.progress.add_task("", total=0)
         self._running: dict[str, float] = {}
@@ -87,14 +104,9 @@ class _Live:
     def _say(self, event: Event) -> None:
         if event.kind in ("done", "refused", "failed", "note", "runtime"):
             colour = {"failed": "red", "refused": "yellow", "done": "green"}.get(event.kind, "cyan")
-            took = f" [dim]{event.seconds:.1f} s[/dim]" if event.seconds else ""
-            self.progress.console.print(
-                f"  [{colour}]{_WORDS.get(event.kind, '·'):8}[/] {_plain(event.label)}{took} {_plain(event.text)}"
-            )
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+            took = f" {event.seconds:.1f} s" if event.seconds else ""
+            word = f"  {_WORDS.get(event.kind, '·'):8} "
+            self.progress.console.print(self._text.assemble((word, colour), event.label, (took, "dim"), f" {event.text}"))
 
 
 class Lazy:
