@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,30 @@ def recall(path: Path) -> str | None:
         return None
 
 
-def remember(path: Path, said: str, files: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Keep what a build said, with the digests of ``files`` and the listings of ``folders`` that it depends on."""
-    record: dict[str, Any] = {
-        "said": said,
-        "machine": _machine(),
-        "files": {str(file): file_digest(file) for file in {*files, *PACKAGE.rglob("*.py")}},
-        "folders": {str(folder): listing(folder) for folder in {*folders}},
-    }
-    write_json(path, record)
+@dataclass(frozen=True)
+class Seen:
+    """Files with their digests and folders with their listings, as they were at one moment."""
+
+    files: Mapping[str, str]
+    folders: Mapping[str, str]
+
+    def __or__(self, other: Seen) -> Seen:
+        return Seen({**self.files, **other.files}, {**self.folders, **other.folders})
+
+
+def look(files: Iterable[Path], folders: Iterable[Path]) -> Seen:
+    """What is there now. Look before it is read: what changes while a build runs must not pass for built."""
+    return Seen({str(file): file_digest(file) for file in files}, {str(folder): listing(folder) for folder in folders})
+
+
+def remember(path: Path, said: str, seen: Seen) -> None:
+    """Keep what a build said, and what it read and wrote."""
+    write_json(path, {"said": said, "machine": _machine(), "files": seen.files, "folders": seen.folders})
+
+
+def own() -> list[Path]:
+    """Ortolan's own files: another version may come to another result."""
+    return list(PACKAGE.rglob("*.py"))
 
 
 def record_path(cache: Path, request: Mapping[str, Any]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,10 +14,11 @@ from .. import fresh, manifest
 from ..build import Built, build
 from ..cache import Cache
 from ..errors import GateError
-from ..plan import runtimes
 from ..recipe.project import Project
+from ..report import coloured
 from ..report.progress import shown
 from ..report.tables import gate_table, size
+from ..sources import Job
 from . import pick
 
 
@@ -26,7 +26,9 @@ def run(
     root: Path, targets: Sequence[str], models: Sequence[str], *, jobs: int, as_json: bool, cache: Cache, record: Path
 ) -> None:
     """Build; print one block (or one line of JSON) per job; exit with 3 for a failed gate, or the errors' own code."""
+    before = _read(root)
     picked = pick.jobs(Project(root), targets, models)
+    before |= _sources(picked)
     with shown(as_json=as_json) as emit:
         built = build(picked, pick.options(root, cache, jobs), emit)
     said = "\n".join(_json(one) if as_json else _text(one, root) for one in built)
@@ -34,14 +36,13 @@ def run(
     for error in dict.fromkeys(str(error) for one in built for error in one.errors):
         print(f"error: {error}", file=sys.stderr)
     if all(one.ok for one in built):
-        fresh.remember(record, said, _files(built, root, cache), _folders(built, root))
+        fresh.remember(record, said, before | _made(built, cache))
     else:
         raise Exit(code=max(error.exit_code for one in built if not one.ok for error in one.errors or [GateError("")]))
 
 
 def _text(one: Built, root: Path) -> str:
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    lines = [one.job.name, *(f"  {line}" for line in (gate_table(one.gates, colour=colour) if one.gates else []))]
+    lines = [one.job.name, *(f"  {line}" for line in (gate_table(one.gates, colour=coloured()) if one.gates else []))]
     if one.folder is None:
         return "\n".join(
             [*lines, f"  not built: {'see the error' if one.errors else 'a gate failed'}; nothing was put in place", ""]
@@ -62,22 +63,25 @@ def _json(one: Built) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _files(built: Sequence[Built], root: Path, cache: Cache) -> list[Path]:
-    """Every file that the result depends on or consists of."""
-    recipes = [path for kind in ("targets", "models") for path in (root / "recipes" / kind).glob("*.toml")]
-    sources = [path for one in built for tree in one.job.trees.values() for path in tree.paths.values()]
-    made = [path for one in built if one.folder for path in one.folder.iterdir()]
-    names = {name for one in built for name in runtimes(one.job)}
-    locks = [
-        folder / name / file
-        for folder in pick.runtime_folders(root)
-        for name in names
-        for file in ("requirements.txt", "runtime.toml")
-    ]
-    return [*recipes, *sources, *made, *locks, *cache.runtimes.glob("*/ortolan.json")]
+def _read(root: Path) -> fresh.Seen:
+    """The recipes, the locks of runtimes, Ortolan itself; and the folders in which a new name could change the result."""
+    kinds = [root / "recipes" / "targets", root / "recipes" / "models"]
+    recipes = [path for folder in kinds for path in folder.glob("*.toml")]
+    locked = pick.runtime_folders(root)
+    locks = [path for folder in locked for name in ("requirements.txt", "runtime.toml") for path in folder.glob(f"*/{name}")]
+    return fresh.look([*recipes, *locks, *fresh.own()], [*kinds, *locked])
 
 
-def _folders(built: Sequence[Built], root: Path) -> list[Path]:
-    """Folders in which a new name would change the result."""
-    sources = {path.parent for one in built for tree in one.job.trees.values() for path in tree.paths.values()}
-    return [root / "recipes" / "targets", root / "recipes" / "models", *sources, *(one.folder for one in built if one.folder)]
+def _sources(jobs: Sequence[Job]) -> fresh.Seen:
+    """The models' own files, with the digests that the jobs will be built from."""
+    trees = [tree for job in jobs for tree in job.trees.values()]
+    files = {str(tree.paths[name]): digest for tree in trees for name, digest in tree.files.items()}
+    folders = {above for tree in trees for name, path in tree.paths.items() for above in path.parents[: len(Path(name).parts)]}
+    return fresh.Seen(files, {}) | fresh.look([], folders)
+
+
+def _made(built: Sequence[Built], cache: Cache) -> fresh.Seen:
+    """What the builds left, and the runtimes in the cache."""
+    folders = [one.folder for one in built if one.folder]
+    files = [path for folder in folders for path in folder.iterdir()]
+    return fresh.look([*files, *cache.runtimes.glob("*/ortolan.json")], folders)
