@@ -22,6 +22,7 @@ from invoke.tasks import task
 from . import __version__, fresh
 from .cache import Cache, cache_at, user_cache
 from .errors import OrtolanError
+from .report import coloured
 from .root import find_root
 
 _TARGET = "name of a target (see: targets); may be given more than once"
@@ -76,7 +77,7 @@ def build(_: Context, target: list[str], model: list[str], jobs: int = 0, json: 
     ./inv build --target x86-cpu --model path/to/model.onnx
     """
     root, places = find_root(Path.cwd()), _cache(cache)
-    request = {"root": str(root), "from": str(Path.cwd()), "targets": target, "models": model, "json": json}
+    request = {"root": str(root), "from": str(Path.cwd()), "targets": target, "models": model, "json": json, "colour": coloured()}
     record = fresh.record_path(places.root, request)
     said = fresh.recall(record)
     if said is None:
@@ -157,11 +158,11 @@ def clean(_: Context, cache: str | None = None, runtimes: bool = False) -> None:
     _module("project").clean(_cache(cache), runtimes=runtimes)
 
 
-@_verb(positional=["folder"], optional=["folder"], help={"folder": "where; default: here"})
+@_verb(help={"folder": "where; default: here"})
 def init(_: Context, folder: str = ".") -> None:
     """Make a project: recipes/ with the targets that come with Ortolan and its demo models.
 
-    ortolan init my-project
+    ortolan init --folder my-project
     """
     _module("project").init(Path(folder))
 
