@@ -108,7 +108,7 @@ def _runtimes(names: Sequence[str], options: Options, emit: Emit) -> dict[str, R
 
 def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
     """Judge the candidates; the precision that ships, or what stops the build."""
-    errors = _errors(found.steps(), results, gates.tolerated(found, results))
+    errors = failures(found.steps(), results, gates.tolerated(found, results))
     if errors:
         return Built(job, errors=errors, steps=_keys(found.steps(), results))
     judged = gates.candidates(job, found, results)
@@ -123,7 +123,7 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     """Judge what would ship and put it in place when every gate lets it."""
     job, steps = chosen.job, (*chosen.found.steps(), *ship.steps())
     keys = _keys(steps, results)
-    errors = _errors(ship.steps(), results, set())
+    errors = failures(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
     artifacts = {_artifact(name, ref, results): partial(_fetch, executor, ref, results) for name, ref in ship.files.items()}
@@ -179,7 +179,7 @@ def _told(built: Built, options: Options) -> Built:
     return built
 
 
-def _errors(steps: Sequence[Step], results: Results, tolerated: set[str]) -> list[OrtolanError]:
+def failures(steps: Sequence[Step], results: Results, tolerated: set[str]) -> list[OrtolanError]:
     """What stops a job: crashes and refusals, each once; not the steps that were only skipped because of them."""
     culprits: dict[str, OrtolanError] = {}
     for step in steps:

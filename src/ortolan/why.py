@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .build import record_path
+from .build import failures, record_path
 from .errors import OrtolanError
 from .execute import Executor, Result, Results, key_of
 from .gates import candidates as judge
-from .gates import choose
+from .gates import choose, stopping, tolerated
 from .plan import Candidates, candidates, shipment, tag_of
 from .platforms import host_platform
 from .sources import Job
@@ -41,7 +41,13 @@ def why(job: Job, last: Mapping[str, str], executor: Executor) -> list[Change]:
 
 
 def _later(job: Job, found: Candidates, last: Mapping[str, str], executor: Executor, results: Results) -> list[Change]:
-    precision, _ = choose(job, judge(job, found, results))
+    """What ships, unless the build would stop before that."""
+    if failures(found.steps(), results, tolerated(found, results)):
+        return []
+    judged = judge(job, found, results)
+    precision, _ = choose(job, judged)
+    if stopping(judged, precision, job):
+        return []
     hashed = results[found.normalise.id].output("model.onnx").digest
     ship = shipment(job, found, precision, tag_of(job, hashed), hashed)
     known = {step.id for step in in_order(found.steps())}
