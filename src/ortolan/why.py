@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import digest
 from .build import failures, record_path
 from .errors import OrtolanError
 from .execute import Executor, Result, Results, key_of
@@ -57,8 +58,9 @@ def _later(job: Job, found: Candidates, last: Mapping[str, str], executor: Execu
 def _change(step: Step, last: Mapping[str, str], executor: Executor, results: Results) -> Change:
     if not all(needed.id in results for needed in step.needs()):
         return Change(step.label, "waits", tuple(n.label for n in step.needs() if n.id not in results))
-    if any(not results[needed.id].ok for needed in step.needs()):
-        results[step.id] = Result(step, skipped=step)
+    culprit = next((needed for needed in step.needs() if not results[needed.id].ok), None)
+    if culprit:
+        results[step.id] = Result(step, skipped=results[culprit.id].skipped or culprit)
         return Change(step.label, "same")
     now = executor.preimage(step, results)
     action = executor.store.recall(key_of(now))
@@ -75,8 +77,12 @@ def differing(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """The fields in which two JSON values differ, as ``path: old → new``."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
-            yield from differing(old.get(name), new.get(name), f"{path}.{name}" if path else name)
-    elif old != new:
+            where = f"{path}.{name}" if path else name
+            if name in old and name in new:
+                yield from differing(old[name], new[name], where)
+            else:
+                yield f"{where}: only {'before' if name in old else 'now'}"
+    elif digest.canonical(old) != digest.canonical(new):
         yield f"{path}: {_short(old)} → {_short(new)}"
 
 
