@@ -1,0 +1,20 @@
+"""From facts to gates: what each candidate and each shipped file may claim. Pure; limits come from the recipes."""
+
+from __future__ import annotations
+
+from ..artifact import Gate
+from ..execute import Results
+from ..plan import Candidates
+from ..sources import Job
+from . import fp32, int8
+from .choice import because, choose, stopping, tolerated
+from .fp32 import diverging
+from .shipping import shipped
+
+
+def candidates(job: Job, found: Candidates, results: Results) -> list[Gate]:
+    """Judge the float candidate and, where there is one, the INT8 candidate."""
+    return [*fp32.candidate(job, found, results), *int8.candidate(job, found, results)]
+
+
+__all__ = ["because", "candidates", "choose", "diverging", "shipped", "stopping", "tolerated"]

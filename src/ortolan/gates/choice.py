@@ -1,0 +1,56 @@
+"""What the gates decide: which precision ships, and whether anything does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..artifact import Gate, Outcome, Precision
+from ..execute import Results
+from ..plan import Candidates
+from ..sources import Job
+from .common import FP32, INT8, SHIPPED
+
+
+def choose(job: Job, judged: Sequence[Gate]) -> tuple[Precision, str]:
+    """The precision that ships and the reason: INT8 when the policy wants it and none of its gates failed or could not run."""
+    policy = job.target.recipe.quantize.policy
+    if policy == "never":
+        return FP32, "the target's policy is never to quantise"
+    about = [gate for gate in judged if gate.subject == INT8]
+    against = [
+        gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name == "quantised" and gate.outcome is not Outcome.PASS)
+    ]
+    if not against:
+        return INT8, f"policy {policy}: every INT8 gate that ran passed"
+    because = "; ".join(f"{g.name}: {_short_of(g)}" for g in against)
+    return (INT8 if policy == "require" else FP32), because
+
+
+def tolerated(found: Candidates, results: Results) -> set[str]:
+    """Steps whose refusal speaks against INT8 and does not stop a build: quantising, and what an unloadable result refuses."""
+    if found.quantise is None:
+        return set()
+    opens = all(results[step.id].facts["onnx"]["runs"] for step in (found.verify_int8 or {}).values() if results[step.id].ok)
+    return {found.quantise.id} if opens else {step.id for step in (found.quantise, found.evaluate, found.latency) if step}
+
+
+def stopping(judged: Sequence[Gate], precision: str, job: Job) -> list[Gate]:
+    """The gates that stop a build: every failed one but those of an INT8 candidate that does not ship."""
+    required = job.target.recipe.quantize.policy == "require"
+    ships = {FP32, SHIPPED, precision} | ({INT8} if required else set())
+    stop = [gate for gate in judged if gate.outcome is Outcome.FAIL and gate.subject in ships]
+    missing = [gate for gate in judged if required and gate.name == "quantised" and gate.outcome is Outcome.NOT_RUN]
+    return stop + missing
+
+
+def because(gate: Gate, more: str) -> Gate:
+    """The gate with one more reason."""
+    return replace(gate, why=f"{gate.why}; {more}" if gate.why else more)
+
+
+def _short_of(gate: Gate) -> str:
+    """Why a gate speaks against INT8, without what differs from run to run: it stands in the manifest."""
+    if gate.varies:
+        return f"not {gate.limit} the speed of fp32"
+    return gate.why or f"{gate.measured}, wanted {gate.limit}"

@@ -1,0 +1,51 @@
+"""What all gates are made with: subjects, outcomes from comparisons, and the gates that every candidate has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..artifact import Gate, Outcome, Precision
+from ..sources import Job
+
+INT8: Precision = "int8"
+FP32: Precision = "fp32"
+SHIPPED = "shipped"
+
+
+def judge(name: str, subject: str, good: bool, measured: str, limit: str, why: str = "") -> Gate:
+    """A gate that passes or fails."""
+    return Gate(name, subject, Outcome.PASS if good else Outcome.FAIL, measured, limit, why)
+
+
+def loads(version: str, subject: str, facts: Mapping[str, Any]) -> Gate:
+    """It opened and ran; where it did not, the readable reasons (IR, opsets) stand before the runtime's own words."""
+    onnx = facts["onnx"]
+    measured = f"runs on {facts['arch']}" if onnx["runs"] else "opens, fails to run" if onnx["opens"] else "refused"
+    why = "; ".join([*facts["limits"], *([onnx["error"]] if onnx["error"] else [])])
+    return judge(f"load@{version}", subject, onnx["runs"], measured, "", "" if onnx["runs"] else why)
+
+
+def parity(job: Job, version: str, facts: Mapping[str, Any], subject: str = FP32) -> Gate:
+    """The outputs are those of the source framework, within the model recipe's tolerance."""
+    tolerance, onnx = job.model.recipe.parity, facts["onnx"]
+    limit = f"atol {tolerance.atol:g} + rtol {tolerance.rtol:g}"
+    if not onnx["runs"]:
+        return Gate(f"parity@{version}", subject, Outcome.NOT_RUN, limit=limit, why="the model did not run")
+    return judge(f"parity@{version}", subject, onnx["close"], worst(onnx["outputs"]), limit, reasons(onnx["outputs"]))
+
+
+def worst(outputs: Mapping[str, Mapping[str, Any]]) -> str:
+    """The largest error of several outputs, for people."""
+    found = [o["max_abs"] for o in outputs.values() if o["max_abs"] is not None]
+    return f"max error {number(max(found))}" if found else "no numbers to compare"
+
+
+def reasons(outputs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why outputs are not close."""
+    return "; ".join(f"{name}: {o['reason']}" for name, o in outputs.items() if o.get("reason"))
+
+
+def number(value: float | None) -> str:
+    """Four digits, or a dash."""
+    return "–" if value is None else f"{value:.4g}"

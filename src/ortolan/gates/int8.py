@@ -1,0 +1,114 @@
+"""The gates of the INT8 candidate: something was quantised, it loads, fits its data, agrees, keeps its accuracy, is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..artifact import Gate, Outcome
+from ..execute import Results
+from ..plan import Candidates
+from ..platforms import host_platform
+from ..sources import Job
+from ..step import Step
+from ..store import NOISE
+from .common import INT8, judge, loads, number
+
+_CLIPPED, _USED = 0.1, 0.1  # of the evaluation data, of the quantised input's range: a factor of 255 in scaling breaks either
+
+
+def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
+    """Judge the INT8 candidate; none of it exists under the policy ``never``."""
+    if job.target.recipe.quantize.policy == "never":
+        return []
+    if found.calibrate is None or found.quantise is None or found.evaluate is None:
+        why = "the model recipe has no [data] calibration"
+        return [Gate("quantised", INT8, Outcome.NOT_RUN, limit=_shares(job), why=why)]
+    quantised = results[found.quantise.id]
+    if quantised.refused:
+        return [Gate("quantised", INT8, Outcome.FAIL, "refused", _shares(job), quantised.refused["what"])]
+    opened = [loads(version, INT8, results[step.id].facts) for version, step in (found.verify_int8 or {}).items()]
+    gates = [_quantised(job, quantised.facts), *opened]
+    evaluated = results[found.evaluate.id]
+    if not evaluated.ok:
+        return gates
+    return [
+        *gates,
+        *_input_fit(evaluated.facts, results[found.calibrate.id].facts),
+        *_agreement(job, evaluated.facts),
+        *_accuracy(job, evaluated.facts),
+        _faster(job, found.latency, results),
+    ]
+
+
+def _shares(job: Job) -> str:
+    return f"≥ {job.target.recipe.gates.min_quantized_macs:.0%} of MACs"
+
+
+def _quantised(job: Job, facts: Mapping[str, Any]) -> Gate:
+    nodes, share = facts["qdq"], facts["macs_share"]
+    good = nodes > 0 and share >= job.target.recipe.gates.min_quantized_macs
+    why = "" if good else "nothing was quantised" if not nodes else "too little was quantised"
+    if not good and facts["half_precision"]:
+        why += f": {len(facts['half_precision'])} tensors are in half precision, which ONNX Runtime does not quantise"
+    if facts["unknown_exclude"]:
+        why = "; ".join(filter(None, [why, f"[quantize] exclude names no node: {', '.join(facts['unknown_exclude'])}"]))
+    return judge("quantised", INT8, good, f"{nodes} Q/DQ nodes, {share:.1%} of MACs", _shares(job), why)
+
+
+def _kernels(job: Job, facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """With exact kernels; and with this processor's own, which may saturate, when the target's are of its kind."""
+    return [("", facts), *([("@this-cpu", facts["default_kernels"])] if job.target.recipe.platform == host_platform() else [])]
+
+
+def _input_fit(evaluated: Mapping[str, Any], calibrated: Mapping[str, Any]) -> list[Gate]:
+    """Calibration data scaled otherwise than the evaluation data: it clips, or the data spans a sliver of the range."""
+    gates = []
+    for name, fit in evaluated["inputs"].items():
+        (low, high), seen = fit["observed"], fit.get("quantised") or calibrated["inputs"].get(name)
+        if seen is None or seen[0] == seen[1]:
+            continue
+        inside = max(0.0, min(high, seen[1]) - max(low, seen[0]))
+        used = inside / (seen[1] - seen[0])
+        clipped = fit.get("clipped", 1 - inside / (high - low) if high > low else 0.0)
+        good = clipped <= _CLIPPED and used >= _USED
+        ranges = f"calibrated for {number(seen[0])} to {number(seen[1])}, evaluated with {number(low)} to {number(high)}"
+        measured, limit = f"{clipped:.0%} clipped, {used:.0%} of it used", f"≤ {_CLIPPED:.0%}, ≥ {_USED:.0%}"
+        gates.append(judge(f"input-range {name}", INT8, good, measured, limit, "" if good else f"{ranges}: scaled alike?"))
+    return gates
+
+
+def _agreement(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
+    limit, gates = job.target.recipe.gates.min_agreement, []
+    for where, found in _kernels(job, facts):
+        snr = f", SNR {number(found['snr_db']['mean'])} dB" if found["snr_db"] else ""
+        measured = f"{found['agreement']:.1%} of {facts['samples']} samples{snr}"
+        gates.append(judge(f"agreement{where}", INT8, found["agreement"] >= limit, measured, f"≥ {limit:.0%}"))
+    return gates
+
+
+def _accuracy(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
+    wanted = job.model.recipe.accuracy
+    if wanted is None:
+        return []
+    limit, gates = f"drop ≤ {wanted.max_drop:g}", []
+    for where, found in _kernels(job, facts):
+        metric = found["metric"]
+        measured = f"{wanted.metric} {number(metric['fp32'])} → {number(metric['int8'])}"
+        gates.append(judge(f"accuracy{where}", INT8, metric["drop"] <= wanted.max_drop, measured, limit))
+    return gates
+
+
+def _faster(job: Job, step: Step | None, results: Results) -> Gate:
+    limit = f"≥ {job.target.recipe.gates.min_speedup:g}×"
+    if step is None:
+        why = f"this machine is {host_platform()}, the target is {job.target.recipe.platform}"
+        return Gate("int8-faster", INT8, Outcome.NOT_RUN, limit=limit, why=why)
+    timed = results[step.id]
+    if timed.refused:
+        return Gate("int8-faster", INT8, Outcome.NOT_RUN, limit=limit, why=timed.refused["what"])
+    facts, noise = timed.facts, timed.facts[NOISE]
+    measured = f"{noise['speedup']:.2f}× ({noise['fp32_ms']:.3f} → {noise['int8_ms']:.3f} ms)"
+    why = "" if facts["faster"] else f"INT8 ran at {noise['speedup']:.2f}× the speed of fp32 here"
+    return replace(judge("int8-faster", INT8, facts["faster"], measured, limit, why), varies=True)

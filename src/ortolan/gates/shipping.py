@@ -1,0 +1,75 @@
+"""The gates of the files that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..artifact import Artifact, Gate, Outcome
+from ..execute import Results
+from ..plan import Shipment
+from ..platforms import host_platform
+from ..sources import Job
+from .common import FP32, INT8, SHIPPED, judge, loads, parity, reasons, worst
+
+_ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
+
+
+def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Results, precision: str) -> list[Gate]:
+    """Judge the files that would ship."""
+    gates: list[Gate] = []
+    for version, step in ship.verify.items():
+        facts = results[step.id].facts
+        gates.append(loads(version, SHIPPED, facts))
+        gates += [parity(job, version, facts, SHIPPED)] if precision == FP32 else []
+        gates += [_ort(version, precision, facts)] if facts.get("ort") else []
+        gates.append(_providers(job, version, facts))
+    gates.append(_size(job, artifacts))
+    return gates + _device(job)
+
+
+def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
+    """The .ort file runs and gives what the .onnx gives in the same runtime; INT8 kernels may round to the next step."""
+    ort, limit, name = facts["ort"], "runs, equals .onnx", f"ort@{version}"
+    if not ort["runs"]:
+        return judge(name, SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
+    good = ort["close"] or (precision == INT8 and bool(ort["outputs"]) and all(map(_near, ort["outputs"].values())))
+    measured, why = f"{worst(ort['outputs'])} ({ort['against']})", reasons(ort["outputs"])
+    return judge(name, SHIPPED, good, measured, limit, "" if good else why)
+
+
+def _near(output: Mapping[str, Any]) -> bool:
+    """Close, or one step of rounding away. A wrong shape and NaN have no SNR and are neither."""
+    return bool(output["close"] or (output["snr_db"] is not None and output["snr_db"] >= _ROUNDING))
+
+
+def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
+    missing = facts["providers"]["missing"]
+    why = (
+        f"{', '.join(missing)}: not in this build of onnxruntime {version}; needs the device, or a build that has it"
+        if missing
+        else ""
+    )
+    have = ", ".join(p.name for p in job.target.recipe.provider if p.name not in missing)
+    return Gate(f"providers@{version}", SHIPPED, Outcome.NOT_RUN if missing else Outcome.PASS, have, "", why)
+
+
+def _size(job: Job, artifacts: Sequence[Artifact]) -> Gate:
+    models = [a for a in artifacts if a.name.endswith((".onnx", ".ort"))]
+    largest, limit = max(a.size for a in models), job.target.recipe.gates.max_size
+    if limit is None:
+        return Gate("size", SHIPPED, Outcome.NOT_RUN, f"{largest:,} B", why="the target sets no max_size")
+    return judge("size", SHIPPED, largest <= limit, f"{largest:,} B", f"≤ {limit:,} B")
+
+
+def _device(job: Job) -> list[Gate]:
+    """What only the device can prove."""
+    gates = []
+    if job.target.recipe.engine == "tensorrt":
+        gates.append(
+            Gate("engine", SHIPPED, Outcome.NOT_RUN, why="no Jetson given: only the device can build its TensorRT engine")
+        )
+    if job.target.recipe.platform != host_platform():
+        why = f"all of this was seen on {host_platform()}, not on {job.target.recipe.platform}"
+        gates.append(Gate("on-device", SHIPPED, Outcome.NOT_RUN, why=why))
+    return gates
