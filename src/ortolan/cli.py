@@ -7,7 +7,6 @@ cost little more than Invoke itself.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +23,7 @@ from .cache import Cache, cache_at, user_cache
 from .errors import OrtolanError
 from .report import coloured
 from .root import find_root
+from .verbs.guard import count, guard
 
 _TARGET = "name of a target (see: targets); may be given more than once"
 _MODEL = "name of a model (see: models) or path to an .onnx file; default: all that the target admits"
@@ -32,21 +32,19 @@ _JSON = "print JSON"
 
 
 def _verb(**options: Any) -> Callable[[Callable[..., None]], Any]:
-    """A task whose OrtolanErrors become a message and an exit code, without a traceback."""
+    """A task under guard. Invoke takes --help for the word of a verb that wants one; here it is a question."""
 
     def wrap(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
-            try:
+            if kwargs.keys() & set(options.get("positional", ())) and {"-h", "--help"} & {str(v) for v in kwargs.values()}:
+                made.help = options["help"]
+                _program.run(["ortolan", "--help", made.name])
+            with guard():
                 function(*args, **kwargs)
-            except OrtolanError as error:
-                print(f"error: {error}", file=sys.stderr)
-                raise Exit(code=error.exit_code) from error
-            except KeyboardInterrupt:
-                print("stopped: nothing half-made was left; the next build goes on from here", file=sys.stderr)
-                raise Exit(code=130) from None
 
-        return task(**options)(guarded)
+        made = task(**{**options, "help": dict(options.get("help", {}))})(guarded)  # Invoke empties it as it reads
+        return made
 
     return wrap
 
@@ -69,19 +67,19 @@ def _cache(folder: str | None) -> Cache:
         "cache": _CACHE,
     },
 )
-def build(_: Context, target: list[str], model: list[str], jobs: int = 0, json: bool = False, cache: str | None = None) -> None:
+def build(_: Context, target: list[str], model: list[str], jobs: str = "", json: bool = False, cache: str | None = None) -> None:
     """Build the artifacts of a target into build/<target>/<tag>/.
 
     ./inv build --target raspberry-pi-5
     ./inv build --target x86-cpu --model digits --jobs 2
     ./inv build --target x86-cpu --model path/to/model.onnx
     """
-    root, places = find_root(Path.cwd()), _cache(cache)
+    wide, root, places = count("--jobs", jobs), find_root(Path.cwd()), _cache(cache)
     request = {"root": str(root), "from": str(Path.cwd()), "targets": target, "models": model, "json": json, "colour": coloured()}
     record = fresh.record_path(places.root, request)
     said = fresh.recall(record)
     if said is None:
-        _module("build").run(root, target, model, jobs=jobs, as_json=json, cache=places, record=record)
+        _module("build").run(root, target, model, jobs=wide, as_json=json, cache=places, record=record)
     else:
         print(said)
 

@@ -58,7 +58,10 @@ def show(root: Path, tag: str, *, as_json: bool) -> None:
     for path in manifest.find(root / "build", tag):
         found = manifest.read(path)
         damaged = damage(path.parent, {artifact.name: artifact.digest for artifact in found.artifacts})
-        print(path.read_text() if as_json else "\n".join(told(found, damaged)))
+        if as_json:
+            dump(found.model_dump(mode="json"))
+        else:
+            print("\n".join(told(found, damaged)))
 
 
 def listed(header: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:
@@ -71,4 +74,4 @@ def listed(header: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: boo
 
 def dump(value: Any) -> None:
     """JSON for other programs."""
-    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+    print(json.dumps(value, indent=1, sort_keys=True))

@@ -27,7 +27,7 @@ def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> lis
     if not targets:
         raise RecipeError("which target?", why=f"known are {', '.join(project.targets())}", hint="--target raspberry-pi-5")
     found = _models(project, models)
-    chosen = [(project.target(name), model) for name in targets for model in found]
+    chosen = [(project.target(name), model) for name in dict.fromkeys(targets) for model in found]
     fitting = [job(model, target) for target, model in chosen if models or admits(target, model)]
     if not fitting:
         raise RecipeError(
@@ -37,5 +37,5 @@ def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> lis
 
 
 def _models(project: Project, names: Sequence[str]) -> list[NamedModel]:
-    given = [model_from_onnx(Path(name)) if name.endswith(".onnx") else project.model(name) for name in names]
+    given = [model_from_onnx(Path(name)) if name.endswith(".onnx") else project.model(name) for name in dict.fromkeys(names)]
     return given or [project.model(name) for name in project.models()]
