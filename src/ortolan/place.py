@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import StepError
+
 _END = "the step's process"
 
 
@@ -32,7 +34,10 @@ class Local:
         self._stopped = False
 
     def run(self, folder: Path, interpreter: Path, time_limit: float) -> Reply:
-        """Run the stage requested in ``folder``, at most ``time_limit`` seconds; the log is ``folder/log.txt``."""
+        """Run the stage requested in ``folder``, at most ``time_limit`` seconds; the log is ``folder/log.txt``.
+
+        StepError when ``stop`` ended it.
+        """
         late = threading.Event()
         lifeline, ours = os.pipe()
         try:
@@ -46,7 +51,10 @@ class Local:
             os.close(ours)
         with self._guard:
             self._running.discard(process)
+            stopped = self._stopped
         _kill(process)  # what the stage started and left behind
+        if stopped:
+            raise StepError("was stopped")  # by us: no crash, and nothing to keep
         return _timed_out(time_limit) if late.is_set() else _reply(folder, code)
 
     def stop(self) -> None:
