@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,12 +167,11 @@ def record_path(output: Path, job: Job) -> Path:
 def _told(built: Built, options: Options) -> Built:
     """Keep how the last build of this model for this target ended, for ``why`` and for other programs."""
     path = record_path(options.output, built.job)
-    said = [{k: str(v) for k, v in vars(gate).items()} for gate in built.gates]
     record: dict[str, Any] = {
         "tag": built.tag,
         "ok": built.ok,
         "precision": built.precision,
-        "gates": said,
+        "gates": [asdict(gate) for gate in built.gates],
         "steps": dict(built.steps),
     }
     write_json(path, record | {"errors": [str(error) for error in built.errors]})

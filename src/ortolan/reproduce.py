@@ -58,8 +58,9 @@ def _build(project: Path, where: Path, load: Load, options: Options, emit: Emit)
     built = build(load(where), replace(options, cache=_cache(where, options), output=where / "build"), emit)
     for one in built:
         if not one.ok:
-            why = "; ".join(map(str, one.errors)) or "a gate failed: see ./inv build"
-            raise OrtolanError(f"{one.job.name} does not build, so there is nothing to compare", why=why)
+            why = "; ".join(f"{error.where}: {error.what}" for error in one.errors) or "a gate failed"
+            hint = "./inv build says more"
+            raise OrtolanError(f"{one.job.name} does not build, so there is nothing to compare", why=why, hint=hint)
     return built
 
 

@@ -61,7 +61,11 @@ def test_what_does_not_build_is_not_graded(workspace: Workspace) -> None:
     (workspace.root / "recipes/models/digits-mlp.onnx").write_bytes(b"no model")
     done = call(workspace, "reproduce", "--target", "arm64-cpu", "--model", "digits-mlp")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "error: digits-mlp for arm64-cpu does not build, so there is nothing to compare\n  why: " in done.stderr
+    assert (
+        "error: digits-mlp for arm64-cpu does not build, so there is nothing to compare\n  why: digits-mlp: import onnx: "
+        in done.stderr
+    )
+    assert done.stderr.endswith("  try: ./inv build says more\n")
     assert "Traceback" not in done.stderr
 
 
