@@ -49,3 +49,11 @@ def same(path: Path, found: str, request: pytest.FixtureRequest) -> None:
         path.write_text(found)
     assert path.is_file(), f"there is no {path.name}: run pytest {request.node.nodeid} --update"
     assert found == path.read_text(), f"if this is what you meant: pytest {request.node.nodeid} --update"
+
+
+def test_the_record_of_a_build_is_for_other_programs(workspace: Workspace) -> None:
+    (one,) = workspace.build("x86-cpu", "digits-mlp")
+    record = json.loads((workspace.root / "build" / "x86-cpu" / "digits-mlp.json").read_text())
+    assert (record["ok"], record["tag"], record["precision"]) == (True, one.tag, one.precision)
+    assert {gate["name"]: gate["varies"] for gate in record["gates"]} == {gate.name: gate.varies for gate in one.gates}
+    assert all(gate["outcome"] in {"pass", "fail", "not-run"} for gate in record["gates"])

@@ -140,6 +140,7 @@ def test_what_was_built_before_is_known(finished: Workspace) -> None:
     assert [name for name in found if name.startswith("stamp")] == ["stamp"]
 
 
+@pytest.mark.slow
 def test_a_result_that_is_gone_from_the_store_is_run_again(own_cache: Workspace) -> None:
     own_cache.build(TARGET, MODEL)
     (job,) = own_cache.jobs([TARGET], (MODEL,))
