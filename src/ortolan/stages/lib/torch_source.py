@@ -79,7 +79,7 @@ def _settle() -> None:
     np.random.seed(0)  # noqa: NPY002 - the generator that a user's code may draw from
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms does the same and imports torch._inductor: 1.5 s
 
 
 def _call(code: Path, factory: str) -> Any:
