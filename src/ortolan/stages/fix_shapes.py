@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lib import axes, canon, graphs, signature
+from .lib.weightless import without_weights
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -29,8 +30,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     wanted: dict[str, int] = dict(params["shapes"])
     used = axes.fix(model, wanted)
     model, complaint = _infer(model)
-    model = canon.canonical(model)
-    canon.save(model, out / "model.onnx")
+    model = canon.save(model, out / "model.onnx")
     return canon.describe(model) | {
         "fixed": {name: wanted[name] for name in sorted(used)},
         "unknown": sorted(wanted.keys() - used),
@@ -44,7 +44,7 @@ def _infer(model: ModelProto) -> tuple[ModelProto, str]:
     from onnx import shape_inference
 
     try:
-        return shape_inference.infer_shapes(model, data_prop=True), ""
+        return without_weights(lambda whole: shape_inference.infer_shapes(whole, data_prop=True), model), ""
     except Exception as error:  # noqa: BLE001  the model stays as it is, and the sessions decide
         return model, next(iter(str(error).splitlines()), type(error).__name__)
 

@@ -16,6 +16,5 @@ OUTPUTS = ("model.onnx",)
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: those of ``canon.describe``, and ``repaired``: ``{repair: names or how many}``, those that changed something."""
     model, repaired = source.mended(inputs["model"], params["file"])
-    model = canon.canonical(model)
-    canon.save(model, out / "model.onnx")
+    model = canon.save(model, out / "model.onnx")
     return canon.describe(model) | {"repaired": repaired}

@@ -18,6 +18,5 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     model = canon.load(inputs["model"])
     given = down_convert.opset(model)
     repair.mend(model)
-    model = canon.canonical(convert.to_opset(canon.canonical(model), params["opset"]))
-    canon.save(model, out / "model.onnx")
+    model = canon.save(convert.to_opset(canon.canonical(model), params["opset"]), out / "model.onnx")
     return canon.describe(model) | {"given": given, "asked": params["opset"], "found": down_convert.opset(model)}

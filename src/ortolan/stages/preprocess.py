@@ -25,8 +25,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     model = canon.load(inputs["model"])
     ready, skipped = _optimised(model, out)
     quant_nodes.name_nodes(ready.graph)
-    canon.save(ready, out / "model.onnx")
-    return {**canon.describe(canon.load(out / "model.onnx")), "skipped": skipped}
+    return {**canon.describe(canon.save(ready, out / "model.onnx")), "skipped": skipped}
 
 
 def _optimised(model: ModelProto, out: Path) -> tuple[ModelProto, str]:

@@ -34,9 +34,9 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     names = {node.name for node in model.graph.node}
     left = _left(model, measured, unfit, [name for name in params["exclude"] if name in names])
     halves = quant_nodes.half_weights(model)
-    canon.save(_quantised(model, measured, sorted(left), whole, params), out / "model.onnx")
+    made = canon.save(_quantised(model, measured, sorted(left), whole, params), out / "model.onnx")
     unknown = sorted({*params["exclude"]} - names)
-    counts = _counts(canon.load(out / "model.onnx"), before)
+    counts = _counts(made, before)
     return {
         **counts,
         "repairs": [*repairs, *whole.values()],

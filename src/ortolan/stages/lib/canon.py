@@ -48,16 +48,17 @@ def parse(path: Path) -> ModelProto:
     return model
 
 
-def save(model: ModelProto, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write the canonical form of ``model``. ``metadata`` replaces the model's; without it ``ortolan.*`` entries stay.
+def save(model: ModelProto, path: Path, metadata: Mapping[str, str] | None = None) -> ModelProto:
+    """Write the canonical form of ``model`` and return it. ``metadata`` replaces the model's, else ``ortolan.*`` entries stay.
 
     Raises ``Refused`` for a model above 2 GB, or whose nodes form a cycle.
     """
-    data = canonical(model, metadata)
-    size = data.ByteSize()
-    if size > external.LIMIT:
-        raise Refused(f"the model has {size:,} bytes", why="an ONNX file holds at most 2 GB", hint="export it in float16")
-    path.write_bytes(data.SerializeToString(deterministic=True))
+    written = canonical(model, metadata)
+    data = written.SerializeToString(deterministic=True)  # ByteSize, too, writes it all
+    if len(data) > external.LIMIT:
+        raise Refused(f"the model has {len(data):,} bytes", why="an ONNX file holds at most 2 GB", hint="export it in float16")
+    path.write_bytes(data)
+    return written
 
 
 def canonical(model: ModelProto, metadata: Mapping[str, str] | None = None) -> ModelProto:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import down_convert, graphs, older, repair, signature
 from .refused import Refused
+from .weightless import without_weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -60,7 +61,7 @@ def _convert(model: ModelProto, target: int) -> ModelProto:
     from onnx import version_converter
 
     try:
-        return version_converter.convert_version(model, target)
+        return without_weights(lambda whole: version_converter.convert_version(whole, target), model)
     except Exception as error:  # the C++ converter raises RuntimeError, ConvertError, IndexError and more
         text = _ASSERTION.sub("", " ".join(str(error).split())).replace("$", "")
         raise _refusal(model, target, text[:300]) from error

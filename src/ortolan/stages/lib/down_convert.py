@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import graphs
 from .refused import Refused
 from .signature import shape
+from .weightless import without_weights
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -55,11 +56,11 @@ def _attempt(model: ModelProto, target: int) -> tuple[ModelProto | None, str]:
     from onnx import version_converter
 
     try:
-        converted = _shown(version_converter.convert_version(_hidden(model, target), target))
+        converted = without_weights(lambda whole: version_converter.convert_version(whole, target), _hidden(model, target))
     except (RuntimeError, ValueError, IndexError, version_converter.ConvertError) as error:
         text = " ".join(str(error).split())
         return None, re.sub(r"^.*?Assertion `.*?` failed: ", "", text).replace("$", "")[:300]
-    problem = _problem(converted, target)
+    problem = _problem(_shown(converted), target)
     return (None, problem) if problem else (converted, "")
 
 
@@ -109,7 +110,7 @@ def _repair(model: ModelProto, target: int) -> ModelProto:
     """A copy without local functions and without what only newer schemas can say, where an older one says it otherwise."""
     from onnx import inliner
 
-    copy = inliner.inline_local_functions(model)
+    copy = without_weights(inliner.inline_local_functions, model)
     sizes = _sizes(copy)
     for graph in graphs.graphs(copy.graph):
         for node in graph.node:
@@ -155,5 +156,5 @@ def _sizes(model: ModelProto) -> dict[str, list[int | str | None] | None]:
     """The shape of every tensor of the main graph that shape inference knows."""
     from onnx import shape_inference
 
-    graph = shape_inference.infer_shapes(model).graph
+    graph = without_weights(shape_inference.infer_shapes, model).graph
     return {info.name: shape(info) for info in (*graph.input, *graph.value_info, *graph.output)}

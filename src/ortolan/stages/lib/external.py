@@ -42,6 +42,8 @@ def inline(model: ModelProto, folder: Path) -> list[str]:
     Raises ``Refused`` when a file is missing, too short or outside ``folder``, and when the whole would pass 2 GB.
     """
     outside = stored_outside(model)
+    if not outside:
+        return []
     spans = [_span(tensor, folder) for tensor in outside]
     total = model.ByteSize() + sum(length for _, _, length in spans)
     if total > LIMIT:

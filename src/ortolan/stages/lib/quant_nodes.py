@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
+from .weightless import without_weights
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
@@ -63,7 +65,7 @@ def inferred(model: ModelProto) -> ModelProto:
     from onnx import shape_inference
 
     try:
-        return shape_inference.infer_shapes(model, data_prop=True)
+        return without_weights(lambda whole: shape_inference.infer_shapes(whole, data_prop=True), model)
     except shape_inference.InferenceError:
         return model
 
