@@ -138,7 +138,7 @@ class Executor:
 
     def _made(self, step: Step, results: Results) -> Result:
         key = key_of(self.preimage(step, results))
-        with self.store.only_one(key):
+        with self.store.only_one(key, self.place.stopped):
             recalled = self._recalled(step, results)  # another build may have made it meanwhile
             return recalled or self._run(step, results)
 

@@ -57,6 +57,10 @@ class Local:
             raise StepError("was stopped")  # by us: no crash, and nothing to keep
         return _timed_out(time_limit) if late.is_set() else _reply(folder, code)
 
+    def stopped(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._stopped
+
     def stop(self) -> None:
         """End every running step, and refuse to start others."""
         with self._guard:

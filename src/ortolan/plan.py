@@ -169,7 +169,7 @@ def _evaluate(job: Job, plain: Candidates, int8: Ref) -> Step:
         read,
         runtime_of(job.target.recipe.runtime.versions[0]),
         data=spec.model_dump(mode="json") if spec else None,
-        inputs=job.inputs(),
+        inputs=job.inputs(job.target.recipe.shapes),
         metric=model.accuracy.metric if model.accuracy else None,
     )
 

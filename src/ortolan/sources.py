@@ -27,9 +27,10 @@ class Job:
         """For people."""
         return f"{self.model.name} for {self.target.name}"
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """The recipe's ``[[input]]`` tables as stages take them."""
-        return [given.model_dump(mode="json") for given in self.model.recipe.input]
+    def inputs(self, sizes: Mapping[str, int] = {}) -> list[dict[str, Any]]:
+        """The recipe's ``[[input]]`` tables as stages take them; axes in ``sizes`` have that size, the others stay dynamic."""
+        given = [one.model_dump(mode="json") for one in self.model.recipe.input]
+        return [one | {"shape": [sizes.get(axis, axis) for axis in one["shape"]]} for one in given]
 
     def step(
         self,

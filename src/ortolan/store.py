@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from .disk import alive, disk
 from .errors import CorruptObject, StoreError
 
 NOISE = "noise"
+_WAIT = 0.05  # seconds between two looks at a key that another build holds
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,16 @@ class Store:
             part.replace(self._record(action.key))
 
     @contextmanager
-    def only_one(self, key: str) -> Iterator[None]:
-        """Hold ``key`` among processes and threads, so that two builds do not make one thing twice at once."""
+    def only_one(self, key: str, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Hold ``key`` among processes and threads, so that two builds do not make one thing twice at once.
+
+        Raises KeyboardInterrupt when ``stopped`` becomes true while another build holds it.
+        """
         with (self._parts / f"{digest.short(key, 32)}.lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            while not _locked(stream):
+                if stopped():
+                    raise KeyboardInterrupt
+                time.sleep(_WAIT)
             yield
 
     @contextmanager
@@ -164,6 +172,14 @@ class Store:
             owner = part.name.partition("-")[0]
             if owner.isdigit() and not alive(int(owner)):
                 part.unlink(missing_ok=True)
+
+
+def _locked(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _difference(before: Action, now: Action) -> str:

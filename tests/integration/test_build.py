@@ -125,6 +125,13 @@ def test_policy_require_fails_where_prefer_ships_float(workspace: Workspace) -> 
     assert not built.ok
 
 
+def test_a_target_with_a_batch_of_three_is_judged_with_batches_of_three(workspace: Workspace) -> None:
+    workspace.edit("targets/raspberry-pi-5.toml", "batch = 1", "batch = 3")
+    (built,) = workspace.build("raspberry-pi-5", "digits-mlp")
+    assert built.ok, [str(error) for error in built.errors]
+    assert outcome(built, "agreement") is Outcome.PASS
+
+
 def test_policy_never_makes_no_int8(workspace: Workspace) -> None:
     workspace.edit("targets/x86-cpu.toml", "[quantize]", '[quantize]\npolicy = "never"')
     (built,) = workspace.build("x86-cpu", "digits-mlp")

@@ -143,6 +143,33 @@ def test_two_builds_at_once_make_one_thing_once(tmp_path: Path) -> None:
     assert len(started) == 1
 
 
+def test_a_build_that_waits_for_another_can_be_stopped(tmp_path: Path) -> None:
+    step = misbehave("hang", limit=600)
+    (one, events), (other, _) = executor(tmp_path), executor(tmp_path)
+    first = threading.Thread(target=lambda: one.run([step]), daemon=True)
+    first.start()
+    while not any(e.kind == "start" for e in events):
+        time.sleep(0.01)
+    ended: list[type[BaseException]] = []
+
+    def wait_in_vain() -> None:
+        try:
+            other.run([step])
+        except KeyboardInterrupt:
+            ended.append(KeyboardInterrupt)
+
+    second = threading.Thread(target=wait_in_vain, daemon=True)
+    second.start()
+    time.sleep(0.3)
+    other.place.stop()
+    second.join(10)
+    assert ended == [KeyboardInterrupt]
+    assert first.is_alive()
+    one.place.stop()
+    first.join(10)
+    assert not first.is_alive()
+
+
 def test_stop_ends_running_steps_at_once(tmp_path: Path) -> None:
     step = misbehave("hang", limit=600)
     runner, events = executor(tmp_path)

@@ -15,8 +15,8 @@ from uv import find_uv_bin
 from ortolan.errors import RuntimeSetupError
 from ortolan.runtime.uv import environment, uv
 
-NAMES = ["PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT"]
-OURS = ["UV_FIND_LINKS", "UV_DEFAULT_INDEX", "UV_INDEX", "SSL_CERT_FILE"]
+NAMES = ["PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_NO_INDEX", "PIP_TRUSTED_HOST", "PIP_PROXY"]
+OURS = ["UV_FIND_LINKS", "UV_DEFAULT_INDEX", "UV_INDEX", "SSL_CERT_FILE", "UV_NO_INDEX", "UV_INSECURE_HOST", "ALL_PROXY"]
 OTHERS = ["PATH", "HOME", "HTTPS_PROXY", "NO_PROXY", "UV_CACHE_DIR", "UV_OFFLINE", "PIP_CACHE_DIR"]
 LEAKS = ["VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"]
 WORDS = st.text("abc:/.", min_size=1, max_size=8)
@@ -32,6 +32,9 @@ ENVIRONMENTS = st.dictionaries(st.sampled_from(NAMES + OURS + OTHERS + LEAKS), V
         ("PIP_INDEX_URL", "https://a.example/simple", "UV_DEFAULT_INDEX", "https://a.example/simple"),
         ("PIP_EXTRA_INDEX_URL", "https://a.example https://b.example", "UV_INDEX", "https://a.example https://b.example"),
         ("PIP_CERT", "/etc/ca.pem", "SSL_CERT_FILE", "/etc/ca.pem"),
+        ("PIP_NO_INDEX", "1", "UV_NO_INDEX", "1"),
+        ("PIP_TRUSTED_HOST", "a.example", "UV_INSECURE_HOST", "a.example"),
+        ("PIP_PROXY", "http://a.example:8080", "ALL_PROXY", "http://a.example:8080"),
     ],
 )
 def test_a_setting_of_pip_is_handed_on(pip: str, value: str, name: str, ours: str) -> None:

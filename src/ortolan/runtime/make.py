@@ -85,12 +85,17 @@ def _sound(place: Path) -> dict[str, Any] | None:
     try:
         marker: dict[str, Any] = json.loads((place / _MARKER).read_text())
         packages = place / marker["packages"]
-        whole = set(marker["entries"]) <= {path.name for path in packages.iterdir()} and os.access(
-            place / "bin" / "python", os.X_OK
-        )
+        whole = set(marker["entries"]) <= {path.name for path in packages.iterdir()}
+        runs = os.access(place / "bin" / "python", os.X_OK) and marker["interpreter"] == _interpreter(place)
     except (OSError, ValueError, KeyError):
         return None
-    return marker if whole else None
+    return marker if whole and runs else None
+
+
+def _interpreter(place: Path) -> list[str | int]:
+    """Which program the environment starts; an upgrade of the system's Python changes it, and with it the numbers."""
+    program = (place / "bin" / "python").resolve(strict=True)
+    return [str(program), program.stat().st_size, program.stat().st_mtime_ns]
 
 
 @contextmanager
@@ -157,6 +162,7 @@ def _describe(spec: RuntimeSpec, part: Path) -> dict[str, Any]:
         "python": version,
         "packages": str(inside),
         "entries": sorted(path.name for path in Path(packages).iterdir()),
+        "interpreter": _interpreter(part),
     }
 
 

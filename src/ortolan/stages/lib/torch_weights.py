@@ -41,7 +41,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _is_safetensors(head: bytes, size: int) -> bool:
     """The format opens with the length of its JSON header, 8 bytes little-endian, then that JSON."""
-    return len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] <= size  # noqa: PLR2004
+    return len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] <= size
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

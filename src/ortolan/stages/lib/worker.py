@@ -23,7 +23,7 @@ def main(folder: Path) -> int:
         result: dict[str, Any] = {"facts": _run(folder, request, out)}
     except Refused as verdict:
         result = {"refused": {"what": verdict.what, "why": verdict.why, "hint": verdict.hint}}
-    except Exception as error:  # the process's last resort: whatever it was becomes the result
+    except Exception as error:  # noqa: BLE001  the process's last resort: whatever it was becomes the result
         traceback.print_exc()
         result = {"error": {"type": type(error).__name__, "message": str(error)}}
     _write(folder / "result.json", result)
@@ -41,7 +41,7 @@ def _run(folder: Path, request: dict[str, Any], out: Path) -> dict[str, Any]:
 def _write(path: Path, value: dict[str, Any]) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(value, sort_keys=True, allow_nan=False))
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _end_with(parent: int) -> None:
