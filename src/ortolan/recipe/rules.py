@@ -19,6 +19,8 @@ KNOWN = (
     "OpenVINO", "QNN", "ROCM", "Rknpu", "Tensorrt", "Tvm", "VSINPU", "VitisAI", "WebGpu", "WebNN", "Xnnpack",
 )  # fmt: skip
 
+ALIASES = {"wasm": "CPU", "directml": "Dml", "trt": "Tensorrt"}  # what others call them; WebAssembly is the CPU's code, compiled
+
 
 class Mistake(NamedTuple):
     """``at`` is the key below the table or list that the rule judged; ``hint`` is a sentence or nothing."""
@@ -55,7 +57,7 @@ def once(names: Sequence[str], what: str, *key: str) -> Iterator[Mistake]:
 def provider(name: str) -> Iterator[Mistake]:
     """A provider's name: known, or unlike any that is known."""
     stem = name.removesuffix(SUFFIX)
-    meant = stem if stem in KNOWN else nearest(stem, KNOWN)
+    meant = stem if stem in KNOWN else ALIASES.get(stem.lower()) or nearest(stem, KNOWN)
     if meant + SUFFIX != name and (meant or stem == name):
         hint = f'Did you mean "{meant}{SUFFIX}"?' if meant else f"Provider names end in {SUFFIX}."
         yield Mistake((), f'"{name}" is not a provider of ONNX Runtime', hint)

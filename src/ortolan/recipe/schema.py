@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from . import provider_rules
 from .nearest import did_you_mean
 from .rules import CPU, Mistake, check, once, provider, providers
 
@@ -169,12 +170,15 @@ class Target(Strict):
     @field_validator("provider")
     @classmethod
     def _order(cls, given: list[Provider]) -> list[Provider]:
-        check(providers([(one.name, one.options) for one in given]))
+        named = [(one.name, one.options) for one in given]
+        check([*providers(named), *provider_rules.providers(named)])
         return given
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        check([*self._quantizable(), *self._engine()])
+        named = [(one.name, one.options) for one in self.provider]
+        known = provider_rules.target(named, self.runtime.versions, dict(self.session), dict(self.quantize))
+        check([*self._quantizable(), *self._engine(), *known])
         return self
 
     def _quantizable(self) -> Iterator[Mistake]:
@@ -186,16 +190,9 @@ class Target(Strict):
             yield Mistake(("runtime", "opset"), f"{what} needs opset {least} or newer", f'Raise it, or say {how} = "never".')
 
     def _engine(self) -> Iterator[Mistake]:
-        """TensorRT reads signed, symmetric Q/DQ only; unsigned activations it takes for signed ones, with a mere warning."""
-        if self.engine == "none":
-            return
-        if not any(one.name == "TensorrtExecutionProvider" for one in self.provider):
+        """An engine is for the provider that loads it."""
+        if self.engine == "tensorrt" and not any(one.name == "TensorrtExecutionProvider" for one in self.provider):
             yield Mistake(("engine",), "no provider would use it", 'Add a [[provider]] with name = "TensorrtExecutionProvider".')
-        wants = {"activations": "int8", "weights": "int8", "symmetric_activations": True}
-        for key, value in wants.items() if self.quantize.policy != "never" else ():
-            if getattr(self.quantize, key) != value:
-                text = str(value).lower() if isinstance(value, bool) else f'"{value}"'
-                yield Mistake(("quantize", key), f"TensorRT needs {text}", f"Say {key} = {text}.")
 
 
 # --- models ------------------------------------------------------------------------------------------------------
