@@ -18,6 +18,7 @@ from ortolan.recipe import provider_data
 from ortolan.recipe.load import load_target
 from ortolan.recipe.provider_data import FOLDER, Option, ProviderData, find, read
 from ortolan.recipe.rules import KNOWN, SUFFIX
+from ortolan.recipe.schema import Target
 
 FILES = sorted(FOLDER.glob("*.toml"))
 DATA = {path.stem: read(path) for path in FILES}
@@ -53,7 +54,7 @@ def test_there_is_no_data_of_others(name: str) -> None:
 @pytest.mark.parametrize("data", DATA.values(), ids=DATA)
 def test_options_make_sense(data: ProviderData) -> None:
     for name, option in data.options.items():
-        assert option.type in {"bool", "flag", "int", "text", "json", "address"}, name
+        assert option.type in {"bool", "word", "flag", "int", "text", "json", "address"}, name
         assert bool(option.pattern) == bool(option.wants), f"{name}: a pattern and its words go together"
         assert option.type == "int" or (option.min is None and option.max is None), name
         assert not (option.values and option.pattern), name
@@ -105,8 +106,7 @@ MISTAKES = [  # provider, options, what the user is told of the first; tests/bad
     ("Tensorrt", 'trt_int8_calibration_table_name = "ranges"', ("trt_int8_calibration_table_name: a model with Q/DQ nodes takes "
      'no table. Leave it out, or say [quantize] policy = "never".')),
     ("OpenVINO", 'load_config = "{CPU: 1}"', 'load_config: wants JSON, found "{CPU: 1}"'),
-    ("OpenVINO", "disable_dynamic_shapes = true", ('disable_dynamic_shapes: wants one of "True", "False", "true", "false", found '
-     'true. Did you mean "True", in quotes?')),
+    ("OpenVINO", "disable_dynamic_shapes = 1", "disable_dynamic_shapes: wants true or false, found 1"),
     ("OpenVINO", 'device_type = "CPU_FP32"', ("device_type: wants CPU, GPU, GPU.0, NPU, or AUTO, HETERO, MULTI, BATCH with a "
      'list like AUTO:GPU,CPU, found "CPU_FP32"')),
     ("QNN", 'backend_type = "htp"\nbackend_path = "a.so"', "backend_path: backend_type says the same. Keep one of them."),
@@ -123,9 +123,9 @@ def board(name: str, options: str = "", activations: str = "") -> str:
     return BOARD.format(name=name, options=options, activations=activations or wanted)
 
 
-def load(folder: Path, text: str) -> None:
+def load(folder: Path, text: str) -> Target:
     (folder / "board.toml").write_text(text)
-    load_target(folder / "board.toml")
+    return load_target(folder / "board.toml")
 
 
 def told(folder: Path, text: str) -> list[str]:
@@ -185,6 +185,7 @@ def samples(option: Option) -> list[Any]:
     least = option.min or 0
     given: dict[str, list[Any]] = {
         "bool": [True, False, "True", "0", 1],
+        "word": [True, "false"],
         "flag": [True, "1", 0],
         "int": [least, str(least)],
         "json": ["{}"],
@@ -214,6 +215,21 @@ def test_a_flag_takes_no_words(stem: str, tmp_path: Path) -> None:
     name = next(name for name, option in DATA[stem].options.items() if option.type == "flag")
     (line,) = told(tmp_path, board(DATA[stem].name, f'{name} = "true"'))
     assert line.endswith('wants true or false, found "true"')
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "expected"),
+    [
+        ("TensorrtExecutionProvider", "trt_fp16_enable", "True"),
+        ("OpenVINOExecutionProvider", "disable_dynamic_shapes", "True"),
+        ("CUDAExecutionProvider", "use_tf32", True),
+        ("QNNExecutionProvider", "offload_graph_io_quantization", True),
+        ("AcmeExecutionProvider", "fast", True),
+    ],
+)
+def test_true_is_spelt_as_the_provider_takes_it(name: str, option: str, expected: str | bool, tmp_path: Path) -> None:
+    """What stays a boolean is written as 1 or 0 where ONNX Runtime gets it."""
+    assert load(tmp_path, board(name, f"{option} = true")).provider[0].options == {option: expected}
 
 
 def test_several_providers_say_each_thing_once(tmp_path: Path) -> None:
@@ -300,7 +316,7 @@ def _takes(option: Option) -> str:
         words = ", ".join(f"`{value}`" for value in option.values) or option.wants
     else:
         words = {"address": "an address, so not in a recipe", "int": "an integer", "json": "JSON"}.get(option.type, option.type)
-        words = {"bool": "true, false", "flag": "true, false"}.get(words, words)
+        words = dict.fromkeys(("bool", "word", "flag"), "true, false").get(words, words)
     limits = [f"from {option.min}"] * (option.min is not None) + [f"to {option.max}"] * (option.max is not None)
     return " ".join([words, *limits]) + (", several parted by commas" if option.many else "")
 

@@ -17,12 +17,12 @@ FOLDER = Path(__file__).parent / "providers"
 class Option:
     """An option, as text in ONNX Runtime.
 
-    ``bool`` is 1, 0, true or false; ``flag`` 1 or 0; ``address`` a pointer of the running process. ``values`` and ``pattern``
-    (of the whole text) say what it may be, ``many`` that commas part several of these; ``wants`` is the pattern in words.
-    ONNX Runtime up to the version ``newer_than`` does not know the option.
+    ``bool`` is 1, 0, true or false; ``word`` true or false; ``flag`` 1 or 0; ``address`` a pointer of the running process.
+    ``values`` and ``pattern`` (of the whole text) say what it may be, ``many`` that commas part several of these; ``wants`` is
+    the pattern in words. ONNX Runtime up to the version ``newer_than`` does not know the option.
     """
 
-    type: Literal["bool", "flag", "int", "text", "json", "address"]
+    type: Literal["bool", "word", "flag", "int", "text", "json", "address"]
     values: tuple[str, ...] = ()
     pattern: str = ""
     wants: str = ""

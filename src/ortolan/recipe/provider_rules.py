@@ -14,9 +14,24 @@ from .rules import CPU, Mistake
 Options = Mapping[str, str | int | float | bool]
 Given = Sequence[tuple[str, Options]]
 
-_YES, _NO = ("1", "true", "True"), ("0", "false", "False")
-_WANTS = {"bool": "true or false", "flag": "true or false", "int": "an integer", "json": "JSON", "text": "text"}
+_YES, _WORDS, _DIGITS = ("1", "true", "True"), ("true", "True", "false", "False"), ("1", "0")
+_SPELT = {"bool": _WORDS + _DIGITS, "word": _WORDS, "flag": _DIGITS}  # booleans as text
+_WANTS = {
+    "bool": "true or false",
+    "word": "true or false",
+    "flag": "true or false",
+    "int": "an integer",
+    "json": "JSON",
+    "text": "text",
+}
 _FEW = 8  # names of options that still fit into one line
+
+
+def spelt(name: str, options: Options) -> dict[str, str | int | float | bool]:
+    """Options with ``true`` and ``false`` in words where the provider takes no 1 and 0, which they are everywhere else."""
+    data = find(name) if any(isinstance(value, bool) for value in options.values()) else None
+    words = {key for key, option in data.options.items() if option.type == "word"} if data else set()
+    return {key: str(value) if isinstance(value, bool) and key in words else value for key, value in options.items()}
 
 
 def providers(given: Given) -> Iterator[Mistake]:
@@ -98,8 +113,8 @@ def _one_of(value: str | float | bool, shown: str, values: Sequence[str]) -> Mis
 
 def _fits(value: str | float | bool, text: str, kind: str) -> bool:
     """Whether a value gives the text that ONNX Runtime parses as this type: 1 for true, 4 or "4" for an integer."""
-    if kind in {"bool", "flag"}:
-        return text in (_YES + _NO if kind == "bool" else ("1", "0"))
+    if kind in _SPELT:
+        return isinstance(value, bool) or text in _SPELT[kind]
     if isinstance(value, bool | float):
         return False
     if kind == "int":

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from . import provider_rules
 from .nearest import did_you_mean
@@ -82,6 +82,11 @@ class Provider(Strict):
     def _known(cls, name: str) -> str:
         check(provider(name))
         return name
+
+    @field_validator("options")
+    @classmethod
+    def _spelt(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return provider_rules.spelt(info.data.get("name", ""), options)
 
 
 class Session(Strict):
