@@ -115,7 +115,7 @@ def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
     precision, reason = gates.choose(job, judged)
     hashed = results[found.normalise.id].output("model.onnx").digest
     if gates.stopping(judged, precision, job):
-        return Built(job, gates=judged, steps=_keys(found.steps(), results))
+        return Built(job, plan.tag_of(job, hashed), gates=judged, steps=_keys(found.steps(), results))
     return _Chosen(job, found, judged, precision, reason, hashed)
 
 
@@ -173,6 +173,7 @@ def _told(built: Built, options: Options) -> Built:
         "precision": built.precision,
         "gates": [asdict(gate) for gate in built.gates],
         "steps": dict(built.steps),
+        "limits": built.job.limits(),
     }
     write_json(path, record | {"errors": [str(error) for error in built.errors]})
     return built

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -147,7 +148,8 @@ class Executor:
         began = time.monotonic()
         try:
             action = self._act(step, results)
-        except OrtolanError as error:
+        except (OrtolanError, OSError) as raised:
+            error = raised if isinstance(raised, OrtolanError) else StepError(str(raised), where=step.label)
             self.emit(Event("failed", step.label, error.what, seconds=time.monotonic() - began))
             return Result(step, error=error)
         kind, text = ("refused", action.refused["what"]) if action.refused else ("done", "")
@@ -156,8 +158,9 @@ class Executor:
 
     def _act(self, step: Step, results: Results) -> Action:
         """Run the step in a new folder and keep what it left; the folder stays when it crashed."""
-        folder = self.work / f"{os.getpid()}-{digest.short(step.id)}"
-        shutil.rmtree(folder, ignore_errors=True)
+        with disk(self.work):
+            self.work.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{digest.short(step.id)}-", dir=self.work))
         try:
             reply = self._reply(step, folder, results)
             if reply.crash:
@@ -170,7 +173,6 @@ class Executor:
     def _reply(self, step: Step, folder: Path, results: Results) -> Reply:
         paths, files = self._inputs(step, results)
         with disk(folder):
-            folder.mkdir(parents=True)
             prepare(folder, step.stage, paths, files, step.params)
         runtime = self.runtimes[step.runtime]
         reply = self.place.run(folder, runtime.interpreter, step.time_limit)
@@ -203,11 +205,19 @@ class Executor:
         try:
             self.store.fetch(output.digest, to)
         except CorruptObject as error:
-            self.emit(Event("note", ref.step.label, f"{error.what}: made again"))
-            again = self._run(ref.step, results)
-            if again.error or not again.ok:
-                raise again.error or error from error
+            self._make_again(ref.step, error, results)
             self.store.fetch(output.digest, to)
+
+    def _make_again(self, step: Step, error: CorruptObject, results: Results) -> None:
+        """Run a step whose output is damaged, unless another thread or build has just done so."""
+        key = key_of(self.preimage(step, results))
+        with self.store.only_one(key, self.place.stopped):
+            if self.store.recall(key):
+                return
+            self.emit(Event("note", step.label, f"{error.what}: made again"))
+            again = self._run(step, results)
+        if again.error or not again.ok:
+            raise again.error or error
 
     def _keep_action(self, step: Step, reply: Reply, folder: Path, results: Results) -> Action:
         preimage = self.preimage(step, results)

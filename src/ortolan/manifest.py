@@ -25,6 +25,7 @@ class ModelPart(_Part):
     """The model and the digests of everything of the user's that it was made from."""
 
     name: str
+    recipe: str
     hash: str
     licence: str
     source: str
@@ -35,6 +36,7 @@ class TargetPart(_Part):
     """The device that the artifacts are for."""
 
     name: str
+    recipe: str
     platform: str
     package: str
     versions: list[str]
@@ -69,6 +71,7 @@ class StepPart(_Part):
     stage: str
     source: str
     runtime: str
+    cpu: list[str]
     key: str
     params: dict[str, Any]
     inputs: dict[str, str]

@@ -101,7 +101,7 @@ def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candid
         plain,
         calibrate=calibrate,
         quantise=quantise,
-        verify_int8=_verify_all(job, {"model": int8, "samples": samples}, "int8"),
+        verify_int8=_verify_all(job, {"model": int8, "samples": samples, "expected": plain.reference["outputs.npz"]}, "int8"),
         evaluate=_evaluate(job, plain, int8),
         latency=_latency(job, plain, int8) if host == recipe.platform else None,
     )

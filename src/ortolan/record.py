@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import digest
 from .artifact import Artifact, Gate, Precision
 from .execute import Executor, Results
 from .manifest import ArtifactPart, Manifest, ModelPart, RuntimePart, StepPart, TargetPart, gate_part
@@ -29,35 +30,56 @@ def describe(job: Job, about: About, steps: Sequence[Step], results: Results, ex
     """The manifest of one job."""
     ran = [(step, action) for step in in_order(steps) if (action := results[step.id].action)]
     return Manifest(
-        manifest_version=1, tag=about.tag, precision=about.precision, precision_reason=about.reason,
-        model=_model(job, about.hashed), target=_target(job),
+        manifest_version=1,
+        tag=about.tag,
+        precision=about.precision,
+        precision_reason=about.reason,
+        model=_model(job, about.hashed),
+        target=_target(job),
         artifacts=sorted((ArtifactPart(**vars(a)) for a in about.artifacts), key=lambda a: a.name),
-        gates=[gate_part(gate) for gate in about.gates], steps=[_step(step, action) for step, action in ran],
+        gates=[gate_part(gate) for gate in about.gates],
+        steps=[_step(step, action) for step, action in ran],
         runtimes=[_runtime(name, executor) for name in sorted({step.runtime for step, _ in ran})],
-    )  # fmt: skip
+    )
 
 
 def _model(job: Job, hashed: str) -> ModelPart:
     files = {role: dict(tree.files) for role, tree in job.trees.items()}
     return ModelPart(
-        name=job.model.name, hash=hashed, licence=job.model.recipe.licence, source=job.model.recipe.source.kind, files=files
+        name=job.model.name,
+        recipe=digest.of_json("recipe", job.model.recipe.model_dump(mode="json")),
+        hash=hashed,
+        licence=job.model.recipe.licence,
+        source=job.model.recipe.source.kind,
+        files=files,
     )
 
 
 def _target(job: Job) -> TargetPart:
     recipe = job.target.recipe
     return TargetPart(
-        name=job.target.name, platform=recipe.platform, package=recipe.runtime.package, versions=list(recipe.runtime.versions),
-        opset=recipe.runtime.opset, providers=[provider.name for provider in recipe.provider],
-    )  # fmt: skip
+        name=job.target.name,
+        recipe=digest.of_json("recipe", job.target.recipe.model_dump(mode="json")),
+        platform=recipe.platform,
+        package=recipe.runtime.package,
+        versions=list(recipe.runtime.versions),
+        opset=recipe.runtime.opset,
+        providers=[provider.name for provider in recipe.provider],
+    )
 
 
 def _step(step: Step, action: Action) -> StepPart:
     return StepPart(
-        label=step.label, stage=step.stage, source=action.preimage["source"], runtime=step.runtime, key=action.key,
-        params=dict(step.params), inputs=dict(action.preimage["inputs"]),
+        label=step.label,
+        stage=step.stage,
+        source=action.preimage["source"],
+        cpu=list(action.preimage["cpu"]),
+        runtime=step.runtime,
+        key=action.key,
+        params=dict(step.params),
+        inputs=dict(action.preimage["inputs"]),
         outputs={name: output.digest for name, output in action.outputs.items()},
-    )  # fmt: skip
+    )
 
 
 def _runtime(name: str, executor: Executor) -> RuntimePart:

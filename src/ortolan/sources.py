@@ -27,6 +27,12 @@ class Job:
         """For people."""
         return f"{self.model.name} for {self.target.name}"
 
+    def limits(self) -> dict[str, Any]:
+        """What gates judge by: it is in no key, and decides what ships."""
+        target, model = self.target.recipe, self.model.recipe
+        wanted = {"gates": target.gates, "parity": model.parity, **({"accuracy": model.accuracy} if model.accuracy else {})}
+        return {name: part.model_dump(mode="json") for name, part in wanted.items()} | {"policy": target.quantize.policy}
+
     def inputs(self, sizes: Mapping[str, int] = {}) -> list[dict[str, Any]]:
         """The recipe's ``[[input]]`` tables as stages take them; axes in ``sizes`` have that size, the others stay dynamic."""
         given = [one.model_dump(mode="json") for one in self.model.recipe.input]

@@ -108,7 +108,7 @@ class Store:
     def recall(self, key: str) -> Action | None:
         """What is known of ``key``, or None when nothing is, or when an output is missing."""
         try:
-            action = _action(json.loads(self._record(key).read_bytes()))
+            action = _action(self._read(key))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         return action if all(self.has(output) for output in action.outputs.values()) else None
@@ -121,7 +121,7 @@ class Store:
     def preimage(self, key: str) -> dict[str, Any] | None:
         """What a key was made from, also when its outputs are gone."""
         try:
-            return dict(json.loads(self._record(key).read_bytes())["preimage"])
+            return dict(self._read(key)["preimage"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -135,7 +135,7 @@ class Store:
                 hint="the stage, or a callable of yours in it, depends on more than its inputs (time, randomness, network)",
             )  # fmt: skip
         with disk(self.root), self._part() as part:
-            part.write_bytes(digest.canonical(asdict(action)))
+            part.write_bytes(digest.canonical({"action": asdict(action), "digest": digest.of_json("action", asdict(action))}))
             part.replace(self._record(action.key))
 
     @contextmanager
@@ -159,6 +159,14 @@ class Store:
             yield Path(name)
         finally:
             Path(name).unlink(missing_ok=True)
+
+    def _read(self, key: str) -> dict[str, Any]:
+        """A record's action. ValueError when it is not what was written for this key: it counts as none."""
+        record = json.loads(self._record(key).read_bytes())
+        action: dict[str, Any] = record["action"]
+        if record["digest"] != digest.of_json("action", action) or action["key"] != key:
+            raise ValueError(f"the record of {key} is damaged")
+        return action
 
     def _object(self, wanted: str) -> Path:
         return self._objects / digest.short(wanted, 64)

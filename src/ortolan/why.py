@@ -91,11 +91,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= _WIDTH else f"{text[:28]}…{text[-8:]}"
 
 
-def last_keys(output: Path, job: Job) -> dict[str, str]:
-    """The keys of the last build, from the record that it left; OrtolanError when there was none."""
+def judged_by(job: Job, last: Mapping[str, Any]) -> list[Change]:
+    """The limits, tolerances and policy that changed: they are in no key, and the gates are judged anew with them."""
+    fields = tuple(differing(last, job.limits()))
+    return [Change("gates", "judge", fields)] if fields else []
+
+
+def last_build(output: Path, job: Job) -> dict[str, Any]:
+    """The record that the last build left, with its ``steps`` (``{label: key}``) and ``limits``; OrtolanError without one."""
     path = record_path(output, job)
     try:
-        return dict(json.loads(path.read_text())["steps"])
+        record: dict[str, Any] = json.loads(path.read_text())
+        return {"steps": dict(record["steps"]), "limits": dict(record["limits"])}
     except (OSError, ValueError, KeyError) as error:
         raise OrtolanError("there is no build to compare with", where=str(path), hint="./inv build first") from error
 

@@ -20,7 +20,7 @@ from ortolan.build import executor_for
 from ortolan.cache import Cache, user_cache
 from ortolan.contract import STAGES, contract
 from ortolan.errors import OrtolanError
-from ortolan.why import Change, differing, last_keys, summary, why
+from ortolan.why import Change, differing, judged_by, last_build, summary, why
 from program import call
 
 TARGET, MODEL = "arm64-cpu", "digits-mlp"
@@ -30,7 +30,7 @@ def asked(workspace: Workspace, model: str = MODEL) -> list[Change]:
     """What ``why`` says of every step."""
     (job,) = workspace.jobs([TARGET], (model,))
     options = workspace.options()
-    return why(job, last_keys(options.output, job), executor_for([job], options, workspace.events.append))
+    return why(job, last_build(options.output, job)["steps"], executor_for([job], options, workspace.events.append))
 
 
 def changed(workspace: Workspace, model: str = MODEL) -> dict[str, Change]:
@@ -144,7 +144,7 @@ def test_what_was_built_before_is_known(finished: Workspace) -> None:
 def test_a_result_that_is_gone_from_the_store_is_run_again(own_cache: Workspace) -> None:
     own_cache.build(TARGET, MODEL)
     (job,) = own_cache.jobs([TARGET], (MODEL,))
-    key = last_keys(own_cache.options().output, job)["digits-mlp: quantise"]
+    key = last_build(own_cache.options().output, job)["steps"]["digits-mlp: quantise"]
     (own_cache.cache.store / "actions" / f"{digest.short(key, 64)}.json").unlink()
     assert changed(own_cache)["quantise"] == Change("digits-mlp: quantise", "run", ("its result is no longer in the store",))
 
@@ -184,7 +184,7 @@ def test_a_record_that_is_no_record_is_no_build(workspace: Workspace) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     with pytest.raises(OrtolanError, match="no build to compare with"):
-        last_keys(workspace.root / "build", job)
+        last_build(workspace.root / "build", job)
 
 
 # --- what is printed -----------------------------------------------------------------------------------------------
@@ -224,3 +224,15 @@ def test_two_keys_differ_exactly_when_a_field_is_named(old: Any, new: Any) -> No
 def test_a_long_value_is_shortened(value: str) -> None:
     (line,) = differing({"a": {"b": "x"}}, {"a": {"b": value}})
     assert line == f"a.b: x → {value[:28]}…{value[-8:]}"
+
+
+def test_a_changed_limit_is_in_no_key_and_is_told_all_the_same(workspace: Workspace) -> None:
+    workspace.build("raspberry-pi-5", "digits-mlp")
+    (before,) = workspace.jobs(["raspberry-pi-5"], ("digits-mlp",))
+    limits = last_build(workspace.root / "build", before)["limits"]
+    assert judged_by(before, limits) == []
+    workspace.edit("targets/raspberry-pi-5.toml", 'max_size = "32 MB"', 'max_size = "31 MB"')
+    (after,) = workspace.jobs(["raspberry-pi-5"], ("digits-mlp",))
+    (change,) = judged_by(after, limits)
+    assert change.state == "judge"
+    assert change.fields == ("gates.max_size: 32000000 → 31000000",)

@@ -112,6 +112,20 @@ def test_a_flipped_bit_is_noticed_and_the_object_is_made_again(tmp_path: Path) -
     assert any(e.kind == "note" and "damaged" in e.text for e in events)
 
 
+def test_a_damaged_object_that_many_steps_want_is_made_again_once(tmp_path: Path) -> None:
+    first = write("a")
+    runner, _ = executor(tmp_path)
+    made = runner.run([first])[first.id].action
+    assert made
+    damaged = tmp_path / "store" / "objects" / made.outputs["text.txt"].digest.removeprefix("sha256:")
+    damaged.write_bytes(b"b")
+    wanted = [write(text, before=first["text.txt"]) for text in "cdefgh"]
+    runner, events = executor(tmp_path, jobs=6)
+    results = runner.run(wanted)
+    assert [text_of(results[step.id], tmp_path) for step in wanted] == [f"a{text}" for text in "cdefgh"]
+    assert sum(e.kind == "done" and e.label == first.label for e in events) == 1
+
+
 def test_a_missing_object_is_made_again(tmp_path: Path) -> None:
     step = write("a")
     runner, _ = executor(tmp_path)

@@ -21,7 +21,7 @@ from ortolan.manifest import gate_part
 from ortolan.plan import Candidates
 from ortolan.platforms import host_platform
 from ortolan.recipe.project import Project
-from ortolan.recipe.schema import Data, Model, Strict, Target
+from ortolan.recipe.schema import Data, Model, Provider, Strict, Target
 from ortolan.sources import Job, job
 from ortolan.step import Step
 from ortolan.store import Action
@@ -44,9 +44,17 @@ FAITHFUL = {
 GOOD: dict[str, dict[str, Any]] = {
     "normalise": {"asked": 17, "found": 17, "given": 9, "ir": 8},
     "check_model": {"checker": "", "full_check": "", "shape_inference": ""},
-    "verify": {"arch": "x86_64", "limits": [], "providers": {"available": [], "missing": []}, "onnx": RUNS, "ort": None},
+    "verify": {
+        "arch": "x86_64",
+        "limits": [],
+        "providers": {"available": [], "missing": []},
+        "placed": None,
+        "onnx": RUNS,
+        "ort": None,
+    },
+    "fix_shapes": {"fixed": {"batch": 1}, "unknown": [], "dynamic_inputs": {}, "dynamic_inside": [], "inference": ""},
     "calibrate": {"inputs": {"image": [0.0, 1.0]}, "samples": 128},
-    "quantise": {"qdq": 16, "macs_share": 1.0, "half_precision": [], "unknown_exclude": []},
+    "quantise": {"qdq": 16, "macs_share": 1.0, "macs_uncounted": [], "half_precision": [], "unknown_exclude": []},
     "evaluate": {"samples": 450, **FAITHFUL, "default_kernels": FAITHFUL, "inputs": {"image": {"observed": [0.0, 1.0]}}},
     "latency": {"faster": True, "noise": {"speedup": 1.987, "fp32_ms": 0.543, "int8_ms": 0.273}},
 }
@@ -128,12 +136,20 @@ def pick(judged: list[Gate], name: str, subject: str) -> Gate:
 
 # --- every gate, both ways -----------------------------------------------------------------------------------------
 
+SLIP = {"fixed": {}, "unknown": ["bacth"], "dynamic_inputs": {"image": ["batch", 64]}}
+UNJUDGED = {"data": {"evaluation": None}}
 FULL = {"evaluate": {"inputs": {"image": {"observed": [0.0, 255.0]}}}}
 CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("opset", "fp32", {}, PASS, "17, IR 8"),
     ("opset", "fp32", {"facts": {"normalise": {"found": 18}}}, FAIL, "= 17"),
-    ("checker", "fp32", {}, PASS, "clean"),
-    ("checker", "fp32", {"facts": {"check": {"full_check": "no shape"}}}, NOT_RUN, "full_check: no shape"),
+    ("shapes", "fp32", {}, PASS, "batch = 1"),
+    ("shapes", "fp32", {"facts": {"fixed": SLIP}}, FAIL, "Did you mean batch?"),
+    ("shapes", "fp32", {"facts": {"fixed": SLIP | {"unknown": ["time"]}}}, PASS, "; batch dynamic"),
+    ("shapes", "fp32", {"facts": {"fixed": {"dynamic_inside": [{"op": "NonZero", "node": "n"}]}}}, PASS, "NonZero n"),
+    ("valid", "fp32", {}, PASS, "clean"),
+    ("valid", "fp32", {"facts": {"check": {"full_check": "no shape"}}}, PASS, "full_check: no shape"),
+    ("valid", "fp32", {"facts": {"check": {"checker": "bad"}, "verify@1.17.3": {"onnx": REFUSED}}}, FAIL, "1 of 2 runtimes"),
+    ("load@1.31.1", "fp32", {"target": {"runtime": {"package": "onnxruntime-gpu"}}}, PASS, "not onnxruntime-gpu"),
     ("load@1.17.3", "fp32", {}, PASS, "runs on x86_64"),
     ("load@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"limits": ["IR 10 is too new"], "onnx": REFUSED}}}, FAIL, "IR 10"),
     ("load@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"onnx": REFUSED | {"opens": True}}}}, FAIL, "no kernel for Sin(7)"),
@@ -144,12 +160,20 @@ CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("quantised", "int8", {}, PASS, "16 Q/DQ nodes, 100.0% of MACs"),
     ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "macs_share": 0.0}}}, FAIL, "nothing was quantised"),
     ("quantised", "int8", {"facts": {"quantise": {"macs_share": 0.49}}}, FAIL, "too little was quantised"),
+    ("quantised", "int8", {"facts": {"quantise": {"macs_uncounted": ["m"]}}}, FAIL, "the share is not known"),
     ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "half_precision": ["w"]}}}, FAIL, "half precision"),
     ("quantised", "int8", {"facts": {"quantise": {"unknown_exclude": ["convv"]}}}, PASS, "convv"),
     ("quantised", "int8", {"facts": {"quantise": {"refused": "opset 9 is too old"}}}, FAIL, "opset 9 is too old"),
     ("quantised", "int8", {"model": {"data": Data()}}, NOT_RUN, "no [data] calibration"),
     ("load@1.31.1", "int8", {}, PASS, "runs"),
     ("load@1.31.1", "int8", {"facts": {"verify_int8@1.31.1": {"onnx": REFUSED}}}, FAIL, "no kernel"),
+    ("sane@1.31.1", "int8", {}, PASS, "equal on the parity samples"),
+    ("sane@1.31.1", "int8", {"facts": {"verify_int8@1.31.1": {"onnx": {"close": False, "outputs": {"p": FAR}}}}}, PASS, "12 dB"),
+    ("sane@1.31.1", "int8", {"facts": {"verify_int8@1.31.1": {"onnx": {"outputs": {"p": FAR | {"snr_db": -3.0}}}}}}, FAIL, "-3 dB"),
+    ("sane@1.31.1", "int8", {"facts": {"verify_int8@1.31.1": {"onnx": {"outputs": {"p": ABSENT}}}}}, FAIL, "shape [1, 9]"),
+    ("input-range image", "int8", {"model": UNJUDGED}, PASS, "100% of it used"),
+    ("input-range image", "int8", {"model": UNJUDGED, "facts": {"calibrate": {"inputs": {"image": [0.0, 0.004]}}}}, FAIL, "alike?"),
+    ("agreement", "int8", {"model": UNJUDGED}, PASS, "450 calibration samples"),
     ("input-range image", "int8", {}, PASS, "0% clipped, 100% of it used"),
     ("input-range image", "int8", {"facts": FULL}, FAIL, "scaled alike?"),
     ("input-range image", "int8", {"facts": {"calibrate": {"inputs": {"image": [0.0, 255.0]}}}}, FAIL, "0 to 255"),
@@ -169,6 +193,7 @@ CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("int8-faster", "int8", {"native": False}, NOT_RUN, "this machine is"),
     ("int8-faster", "int8", {"facts": {"latency": {"refused": "the int8 model cannot be timed"}}}, NOT_RUN, "cannot be timed"),
 ]  # fmt: skip
+AZURE = {"provider": [Provider(name="AzureExecutionProvider"), Provider(name="CPUExecutionProvider")]}
 SHIPPED: list[tuple[str, dict[str, Any], str, dict[str, Any], int, Outcome, str]] = [
     ("load@1.17.3", {}, "int8", {}, 1000, PASS, "runs"),
     ("load@1.17.3", {}, "int8", {"onnx": REFUSED}, 1000, FAIL, "no kernel"),
@@ -184,6 +209,10 @@ SHIPPED: list[tuple[str, dict[str, Any], str, dict[str, Any], int, Outcome, str]
     ("ort@1.31.1", {}, "int8", {"ort": {"close": None, "outputs": {}}}, 1000, FAIL, "no numbers to compare"),
     ("ort@1.31.1", {}, "fp32", {"ort": REFUSED}, 1000, FAIL, "no kernel"),
     ("providers@1.31.1", {}, "fp32", {}, 1000, PASS, "CPUExecutionProvider"),
+    ("providers@1.31.1", {}, "fp32", {"placed": {"CPUExecutionProvider": 7}}, 1000, PASS, "7 nodes"),
+    ("providers@1.31.1", {"target": AZURE}, "fp32", {"placed": {"CPUExecutionProvider": 7}}, 1000, NOT_RUN, "took no node"),
+    ("providers@1.31.1", {"target": AZURE}, "fp32", {"placed": {"AzureExecutionProvider": 7}}, 1000, PASS, "Azure"),
+    ("providers@1.17.3", {"target": AZURE}, "fp32", {}, 1000, NOT_RUN, "does not tell"),
     ("providers@1.31.1", {}, "fp32", {"providers": {"missing": ["CPUExecutionProvider"]}}, 1000, NOT_RUN, "needs the device"),
     ("size", {}, "fp32", {}, 128_000_000, PASS, "≤ 128,000,000 B"),
     ("size", {}, "fp32", {}, 128_000_001, FAIL, "128,000,001 B"),
@@ -191,7 +220,7 @@ SHIPPED: list[tuple[str, dict[str, Any], str, dict[str, Any], int, Outcome, str]
     ("engine", {"target": {"engine": "tensorrt"}}, "int8", {}, 1000, NOT_RUN, "only the device can build"),
     ("on-device", {"native": False}, "int8", {}, 1000, NOT_RUN, "all of this was seen on"),
 ]
-SEEN = {"checker", "providers", "engine", "on-device"}  # gates that say what was or was not seen: they never fail
+SEEN = {"providers", "engine", "on-device"}  # gates that say what was or was not seen: they never fail
 
 
 @pytest.mark.parametrize(("name", "subject", "how", "outcome", "words"), CANDIDATES)

@@ -77,6 +77,23 @@ def test_a_truncated_action_counts_as_none(store: Store) -> None:
     assert store.recall(action.key) is None
 
 
+def test_a_record_that_was_tampered_with_counts_as_none(store: Store) -> None:
+    action = Action("key:" + "1" * 64, {"stage": "latency"}, facts={"faster": False})
+    store.record(action)
+    path = next((store.root / "actions").iterdir())
+    path.write_bytes(path.read_bytes().replace(b"false", b"true "))
+    assert store.recall(action.key) is None
+    assert store.preimage(action.key) is None
+
+
+def test_a_record_under_another_key_counts_as_none(store: Store) -> None:
+    action = Action("key:" + "1" * 64, {"stage": "s"})
+    store.record(action)
+    path = next((store.root / "actions").iterdir())
+    path.rename(path.with_name("2" * 64 + ".json"))
+    assert store.recall("key:" + "2" * 64) is None
+
+
 def test_a_second_result_for_a_key_is_refused_and_noise_is_not_a_result(store: Store) -> None:
     key = "key:" + "1" * 64
     store.record(Action(key, {"stage": "s"}, facts={"n": 1, "noise": 0.5}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from ..platforms import host_platform
 from ..sources import Job
 from ..step import Step
 from ..store import NOISE
-from .common import INT8, judge, loads, number
+from .common import INT8, judge, loads, number, reasons
 
+_SILENCE = 0.0  # dB: below it the error is larger than the signal
 _CLIPPED, _USED = 0.1, 0.1  # of the evaluation data, of the quantised input's range: a factor of 255 in scaling breaks either
 
 
@@ -28,14 +29,16 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     quantised = results[found.quantise.id]
     if quantised.refused:
         return [Gate("quantised", INT8, Outcome.FAIL, "refused", _shares(job), quantised.refused["what"])]
-    opened = [loads(version, INT8, results[step.id].facts) for version, step in (found.verify_int8 or {}).items()]
-    gates = [_quantised(job, quantised.facts), *opened]
+    gates = [_quantised(job, quantised.facts)]
+    for version, step in (found.verify_int8 or {}).items():
+        facts = results[step.id].facts
+        gates += [loads(job, version, INT8, facts), *([_sane(version, facts)] if facts["onnx"]["runs"] else [])]
     evaluated = results[found.evaluate.id]
     if not evaluated.ok:
         return gates
     return [
         *gates,
-        *_input_fit(evaluated.facts, results[found.calibrate.id].facts),
+        *_input_fit(job, evaluated.facts, results[found.calibrate.id].facts),
         *_agreement(job, evaluated.facts),
         *_accuracy(job, evaluated.facts),
         _faster(job, found.latency, results),
@@ -48,8 +51,11 @@ def _shares(job: Job) -> str:
 
 def _quantised(job: Job, facts: Mapping[str, Any]) -> Gate:
     nodes, share = facts["qdq"], facts["macs_share"]
-    good = nodes > 0 and share >= job.target.recipe.gates.min_quantized_macs
+    unknown = len(facts["macs_uncounted"])
+    good = nodes > 0 and not unknown and share >= job.target.recipe.gates.min_quantized_macs
     why = "" if good else "nothing was quantised" if not nodes else "too little was quantised"
+    if nodes and unknown:
+        why = f"{unknown} multiplying nodes have unknown shapes, so the share is not known: fix their axes in [shapes]"
     if not good and facts["half_precision"]:
         why += f": {len(facts['half_precision'])} tensors are in half precision, which ONNX Runtime does not quantise"
     if facts["unknown_exclude"]:
@@ -62,8 +68,29 @@ def _kernels(job: Job, facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str,
     return [("", facts), *([("@this-cpu", facts["default_kernels"])] if job.target.recipe.platform == host_platform() else [])]
 
 
-def _input_fit(evaluated: Mapping[str, Any], calibrated: Mapping[str, Any]) -> list[Gate]:
-    """Calibration data scaled otherwise than the evaluation data: it clips, or the data spans a sliver of the range."""
+def _sane(version: str, facts: Mapping[str, Any]) -> Gate:
+    """In every runtime INT8 is nearer to the framework's outputs than silence is; how near, the agreement tells."""
+    name, limit, outputs = f"sane@{version}", f"SNR ≥ {_SILENCE:g} dB", facts["onnx"]["outputs"].values()
+    known = [o["snr_db"] for o in outputs if o["snr_db"] is not None]
+    good = all(o["close"] or (o["snr_db"] is not None and o["snr_db"] >= _SILENCE) for o in outputs)
+    measured = f"SNR {number(min(known))} dB on the parity samples" if known else "equal on the parity samples"
+    return judge(
+        name,
+        INT8,
+        good,
+        measured if good or known else "not comparable",
+        limit,
+        "" if good else reasons(facts["onnx"]["outputs"]),
+    )
+
+
+def _input_fit(job: Job, evaluated: Mapping[str, Any], calibrated: Mapping[str, Any]) -> list[Gate]:
+    """Calibration data scaled otherwise than the evaluation data: it clips, or the data spans a sliver of the range.
+
+    Without evaluation data the recipe's ``range`` of an input is what the calibration data is held against.
+    """
+    if job.model.recipe.data.evaluation is None:
+        return [_declared_fit(name, seen, job) for name, seen in calibrated["inputs"].items() if seen]
     gates = []
     for name, fit in evaluated["inputs"].items():
         (low, high), seen = fit["observed"], fit.get("quantised") or calibrated["inputs"].get(name)
@@ -79,11 +106,25 @@ def _input_fit(evaluated: Mapping[str, Any], calibrated: Mapping[str, Any]) -> l
     return gates
 
 
+def _declared_fit(name: str, seen: Sequence[float], job: Job) -> Gate:
+    """How much of the declared range the calibration data spans."""
+    declared = next((one.range for one in job.model.recipe.input if one.name == name), None)
+    limit = f"≥ {_USED:.0%} of its range"
+    if declared is None or declared[0] == declared[1]:
+        why = "there is no [data] evaluation and no range of this input to hold the calibration data against"
+        return Gate(f"input-range {name}", INT8, Outcome.NOT_RUN, f"{number(seen[0])} to {number(seen[1])}", limit, why)
+    used = (seen[1] - seen[0]) / (declared[1] - declared[0])
+    ranges = f"calibrated for {number(seen[0])} to {number(seen[1])}, declared {number(declared[0])} to {number(declared[1])}"
+    why = f"{ranges}: scaled alike?"
+    return judge(f"input-range {name}", INT8, used >= _USED, f"{used:.0%} of it used", limit, "" if used >= _USED else why)
+
+
 def _agreement(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
     limit, gates = job.target.recipe.gates.min_agreement, []
     for where, found in _kernels(job, facts):
         snr = f", SNR {number(found['snr_db']['mean'])} dB" if found["snr_db"] else ""
-        measured = f"{found['agreement']:.1%} of {facts['samples']} samples{snr}"
+        source = "samples" if job.model.recipe.data.evaluation else "calibration samples"
+        measured = f"{found['agreement']:.1%} of {facts['samples']} {source}{snr}"
         gates.append(judge(f"agreement{where}", INT8, found["agreement"] >= limit, measured, f"≥ {limit:.0%}"))
     return gates
 

@@ -12,6 +12,7 @@ from ..platforms import host_platform
 from ..sources import Job
 from .common import FP32, INT8, SHIPPED, judge, loads, parity, reasons, worst
 
+_CPU = "CPUExecutionProvider"
 _ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
 
 
@@ -20,7 +21,7 @@ def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Re
     gates: list[Gate] = []
     for version, step in ship.verify.items():
         facts = results[step.id].facts
-        gates.append(loads(version, SHIPPED, facts))
+        gates.append(loads(job, version, SHIPPED, facts))
         gates += [parity(job, version, facts, SHIPPED)] if precision == FP32 else []
         gates += [_ort(version, precision, facts)] if facts.get("ort") else []
         gates.append(_providers(job, version, facts))
@@ -44,14 +45,19 @@ def _near(output: Mapping[str, Any]) -> bool:
 
 
 def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
-    missing = facts["providers"]["missing"]
-    why = (
-        f"{', '.join(missing)}: not in this build of onnxruntime {version}; needs the device, or a build that has it"
-        if missing
-        else ""
-    )
-    have = ", ".join(p.name for p in job.target.recipe.provider if p.name not in missing)
-    return Gate(f"providers@{version}", SHIPPED, Outcome.NOT_RUN if missing else Outcome.PASS, have, "", why)
+    """Every provider before the CPU is there and took nodes; what the runtime cannot tell was not seen."""
+    missing, placed = facts["providers"]["missing"], facts["placed"]
+    wanted = [provider.name for provider in job.target.recipe.provider if provider.name != _CPU]
+    there = [name for name in wanted if name not in missing]
+    idle = [name for name in there if placed is not None and not placed.get(name)]
+    whys = [
+        (missing, f"not in this build of onnxruntime {version}; needs the device, or a build that has it"),
+        (idle, "is there, and took no node"),
+        (there if placed is None else [], f"onnxruntime {version} does not tell which nodes it took"),
+    ]
+    why = "; ".join(f"{', '.join(names)}: {reason}" for names, reason in whys if names)
+    took = ", ".join(f"{name} {count} nodes" for name, count in (placed or {}).items()) or ", ".join([*there, _CPU])
+    return Gate(f"providers@{version}", SHIPPED, Outcome.NOT_RUN if why else Outcome.PASS, took, "", why)
 
 
 def _size(job: Job, artifacts: Sequence[Artifact]) -> Gate:

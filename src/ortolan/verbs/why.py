@@ -10,7 +10,7 @@ from ..build import executor_for
 from ..cache import Cache
 from ..recipe.project import Project
 from ..report.progress import shown
-from ..why import Change, last_keys, summary, why
+from ..why import Change, judged_by, last_build, summary, why
 from . import pick
 from .lists import dump
 
@@ -18,10 +18,13 @@ from .lists import dump
 def run(root: Path, targets: Sequence[str], models: Sequence[str], cache: Cache, *, as_json: bool) -> None:
     """One block for each job: the steps that are not as they were, and the fields that make the difference."""
     picked, options = pick.jobs(Project(root), targets, models), pick.options(root, cache)
-    last = [last_keys(options.output, one) for one in picked]
+    last = [last_build(options.output, one) for one in picked]
     with shown(as_json=False) as emit:
         executor = executor_for(picked, options, emit)
-    found = [(one.name, why(one, keys, executor)) for one, keys in zip(picked, last, strict=True)]
+    found = [
+        (one.name, [*judged_by(one, record["limits"]), *why(one, record["steps"], executor)])
+        for one, record in zip(picked, last, strict=True)
+    ]
     if as_json:
         dump([{"job": name, "steps": [asdict(change) for change in changes]} for name, changes in found])
         return
