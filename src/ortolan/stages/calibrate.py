@@ -11,6 +11,7 @@ from .lib import canon, quant_nodes, quant_runs, ranges
 from .lib.data import Sample, samples
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
+from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -93,6 +94,7 @@ def _open(data: bytes) -> onnxruntime.InferenceSession:
     try:
         return open_session(data)
     except Exception as error:
+        reraise_if_transient(error)
         raise Refused("the model cannot be calibrated", why=first_line(error), hint="see what its check says") from error
 
 

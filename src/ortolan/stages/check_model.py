@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .lib import canon
+from .lib.transient import reraise_if_transient
 
 INPUTS = ("model",)
 PARAMS = ()
@@ -32,5 +33,6 @@ def _verdict(ask: Callable[[], object]) -> str:
     try:
         ask()
     except Exception as error:  # noqa: BLE001  whatever they raise is their verdict
+        reraise_if_transient(error)
         return next(iter(str(error).splitlines()), "") or type(error).__name__
     return ""

@@ -12,6 +12,7 @@ from .lib.quant_fit import InputFit
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
 from .lib.tensors import read_samples
+from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -90,6 +91,7 @@ class _Model:
         try:
             self._session: onnxruntime.InferenceSession = open_session(path, session=session)
         except Exception as error:
+            reraise_if_transient(error)
             raise Refused(f"the {name} model does not open", why=first_line(error)) from error
         self._outputs = [info.name for info in self._session.get_outputs()]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lib import axes, canon, graphs, signature
+from .lib.transient import reraise_if_transient
 from .lib.weightless import without_weights
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _infer(model: ModelProto) -> tuple[ModelProto, str]:
     try:
         return without_weights(lambda whole: shape_inference.infer_shapes(whole, data_prop=True), model), ""
     except Exception as error:  # noqa: BLE001  the model stays as it is, and the sessions decide
+        reraise_if_transient(error)
         return model, next(iter(str(error).splitlines()), type(error).__name__)
 
 

@@ -12,6 +12,7 @@ from .lib import quant_runs
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
 from .lib.tensors import read_samples
+from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ def _runner(name: str, path: Path, session: Mapping[str, Any] | None, feeds: Map
     try:
         opened = open_session(path, session=session)
     except Exception as error:
+        reraise_if_transient(error)
         raise Refused(f"the {name} model cannot be timed", why=first_line(error)) from error
     what = f"the {name} model does not run on the first sample"
     return lambda: quant_runs.run(opened, None, feeds, what)

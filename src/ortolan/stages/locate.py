@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .lib import canon, expose, graphs, sessions, tensors
 from .lib.refused import Refused
+from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -43,6 +44,7 @@ def _run(model: ModelProto, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         session = sessions.open_session(model.SerializeToString())
         return [sessions.run(session, sample) for sample in samples]
     except Exception as error:
+        reraise_if_transient(error)
         raise Refused("the model does not run with all its tensors in view", why=sessions.first_line(error)) from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .lib import ortformat, sessions
 from .lib.refused import Refused
+from .lib.transient import LEAST, reraise_if_transient
 
 INPUTS = ("model",)
 PARAMS = ("style", "type_reduction", "platform")
@@ -51,6 +52,7 @@ def _convert(model: Path, folder: Path, params: Mapping[str, Any]) -> tuple[Path
             copy, optimization_styles=[wanted], enable_type_reduction=params["type_reduction"], target_platform=arm
         )
     except Exception as error:  # ONNX Runtime's errors have no common type
+        reraise_if_transient(error, LEAST + 2 * copy.stat().st_size)  # the runtime style writes it twice, and cleans up
         raise Refused("ONNX Runtime cannot convert this model to .ort", why=sessions.first_line(error)) from error
     suffix = ".with_runtime_opt" if params["style"] == "runtime" else ""
     return folder / f"model{suffix}.ort", next(folder.glob("*.config"))

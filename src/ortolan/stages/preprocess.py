@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lib import canon, graphs, quant_nodes
+from .lib.refused import Refused
 from .lib.sessions import first_line
+from .lib.transient import LEAST, reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -18,6 +21,7 @@ PARAMS = ()
 OUTPUTS = ("model.onnx",)
 CPU = True  # ONNX Runtime folds constants with the kernels of this processor
 
+_FILES = 3  # of the model's size, which quant_pre_process writes and removes
 _OLDEST = 11  # below it quant_pre_process raises the opset
 
 
@@ -46,6 +50,7 @@ def _unfit(model: ModelProto) -> str:
 
 def _quant_pre_process(model: ModelProto, out: Path) -> ModelProto | str:
     """What ONNX Runtime makes of the model, or why it fails; a failure to optimise it only logs."""
+    from google.protobuf.message import DecodeError
     from onnxruntime.quantization import shape_inference
 
     given, made = out / "given.onnx", out / "made.onnx"
@@ -55,7 +60,12 @@ def _quant_pre_process(model: ModelProto, out: Path) -> ModelProto | str:
     try:
         shape_inference.quant_pre_process(given, made, skip_symbolic_shape=True)
         return errors.last or canon.load(made)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the model is good without
+    except OSError:
+        raise  # its own files: the fault of the machine
+    except (DecodeError, Refused) as error:
+        raise RuntimeError("quant_pre_process left no whole model: is the disk full?") from error
+    except Exception as error:  # noqa: BLE001  what is left comes of the model, which is good without
+        reraise_if_transient(error, LEAST + _FILES * given.stat().st_size)
         return f"quant_pre_process raised {type(error).__name__}: {first_line(error)}"
     finally:
         given.unlink()
@@ -63,11 +73,14 @@ def _quant_pre_process(model: ModelProto, out: Path) -> ModelProto | str:
 
 
 class _Errors(logging.Handler):
-    """Keeps the last line of what is logged as an error."""
+    """Keeps the last line of what is logged as an error, while its cause is being handled."""
 
     last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if error is not None:
+            reraise_if_transient(error)
         if record.levelno >= logging.ERROR:
             line = record.getMessage().strip().splitlines()[-1]
             self.last = f"ONNX Runtime cannot optimise it: {first_line(RuntimeError(line))}"

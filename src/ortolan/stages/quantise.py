@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .lib import canon, macs, quant_nodes, quant_repairs, ranges
 from .lib.refused import Refused
 from .lib.sessions import first_line
+from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -97,6 +98,7 @@ def _quantised(
         )
         quantizer.quantize_model()
     except Exception as error:
+        reraise_if_transient(error)
         why = f"{type(error).__name__}: {first_line(error)}"
         hint = "leave the node that it names in float with exclude = [...] in [quantize]"
         raise Refused("ONNX Runtime's quantizer cannot quantise this model", why=why, hint=hint) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lib import canon, limits, sessions, tensors
+from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -59,6 +60,7 @@ def _try(
         opened = sessions.open_session(model, params["providers"], session)
         results = [sessions.run(opened, sample) for sample in samples]
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type; each is the verdict
+        reraise_if_transient(error)
         return opened, {"opens": opened is not None, "runs": False, "error": sessions.first_line(error)}
     return opened, {"opens": True, "runs": True, "error": "", "results": results}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import down_convert, graphs, older, repair, signature
 from .refused import Refused
+from .transient import reraise_if_transient
 from .weightless import without_weights
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def _convert(model: ModelProto, target: int) -> ModelProto:
     try:
         return without_weights(lambda whole: version_converter.convert_version(whole, target), model)
     except Exception as error:  # the C++ converter raises RuntimeError, ConvertError, IndexError and more
+        reraise_if_transient(error)
         text = _ASSERTION.sub("", " ".join(str(error).split())).replace("$", "")
         raise _refusal(model, target, text[:300]) from error
 
@@ -89,7 +91,8 @@ def _suspects(model: ModelProto, target: int) -> list[str]:
     for version in range(source + step, target + step, step):
         try:
             version_converter.convert_version(model, version) if step > 0 else down_convert.convert(model, version)
-        except Exception:  # noqa: BLE001  as in _convert, and Refused
+        except Exception as error:  # noqa: BLE001  as in _convert, and Refused
+            reraise_if_transient(error)
             changed = max(version, version - step)
             return [name for name in names if defs.get_schema(name, changed).since_version == changed]
     return []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import graphs
 from .refused import Refused
 from .signature import shape
+from .transient import reraise_if_transient
 from .weightless import without_weights
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _attempt(model: ModelProto, target: int) -> tuple[ModelProto | None, str]:
     try:
         converted = without_weights(lambda whole: version_converter.convert_version(whole, target), _hidden(model, target))
     except (RuntimeError, ValueError, IndexError, version_converter.ConvertError) as error:
+        reraise_if_transient(error)
         text = " ".join(str(error).split())
         return None, re.sub(r"^.*?Assertion `.*?` failed: ", "", text).replace("$", "")[:300]
     problem = _problem(_shown(converted), target)

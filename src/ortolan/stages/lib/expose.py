@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .transient import reraise_if_transient
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -17,7 +19,8 @@ def outputs(model: ModelProto, only: set[str] | None = None) -> list[str]:
 
     try:
         inferred = shape_inference.infer_shapes(model).graph
-    except Exception:  # noqa: BLE001  then nothing is known to be no tensor
+    except Exception as error:  # noqa: BLE001  then nothing is known to be no tensor
+        reraise_if_transient(error)
         inferred = model.graph
     odd = {info.name for info in inferred.value_info if info.type.WhichOneof("value") not in {"tensor_type", None}}
     have = {value.name for value in model.graph.output}

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from . import sessions, signature
+from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -51,6 +52,7 @@ def _limit(pattern: re.Pattern[str], ir: int, opsets: dict[str, int]) -> int | N
     try:
         sessions.open_session(probe.SerializeToString())
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
+        reraise_if_transient(error)
         match = pattern.search(str(error))
         return int(match[1]) if match else None
     return None

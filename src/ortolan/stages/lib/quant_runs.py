@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .refused import Refused
 from .sessions import first_line
+from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -17,6 +18,7 @@ def run(session: onnxruntime.InferenceSession, outputs: Sequence[str] | None, fe
     try:
         found: list[Any] = session.run(outputs, dict(feeds))
     except Exception as error:
+        reraise_if_transient(error)
         why = first_line(RuntimeError(" ".join(str(error).split())))
         raise Refused(what, why=why, hint="check the names, types and shapes under [[input]]") from error
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import canon, expose, sessions, source
 from .refused import Refused
+from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -31,11 +32,13 @@ def open_original(folder: Path, file: str, *, every_tensor: bool) -> tuple[onnxr
     try:
         return _open(model, every_tensor), {"ran": "original"}
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
+        reraise_if_transient(error)
         refusal = sessions.first_line(error)
     mended, _ = source.mended(folder, file)
     try:
         return _open(canon.canonical(mended), every_tensor), {"ran": "mended", "why": refusal}
     except Exception as error:
+        reraise_if_transient(error)
         raise Refused(
             f"ONNX Runtime cannot open {file}", why=sessions.first_line(error), hint="the model must run before it can be built"
         ) from error
@@ -46,6 +49,7 @@ def run_all(session: onnxruntime.InferenceSession, samples: Sequence[Mapping[str
     try:
         return [sessions.run(session, sample) for sample in samples]
     except Exception as error:
+        reraise_if_transient(error)
         raise Refused(
             "the model does not run on its samples",
             why=sessions.first_line(error),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import graphs
 from .refused import Refused
+from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -38,6 +39,7 @@ def inline_functions(model: ModelProto) -> list[str]:
     try:
         flat = inliner.inline_local_functions(model, convert_version=True)
     except Exception as error:  # the C++ inliner has no error type of its own
+        reraise_if_transient(error)
         raise Refused(
             "the model's local functions cannot be inlined", why=_line(error), hint="inline them when exporting"
         ) from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .external import LIMIT
 from .refused import Refused
 from .torch_source import Source, users_line
+from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -59,6 +60,7 @@ def dynamo(
                 input_names=list(source.order), output_names=list(outputs) or None, verbose=False,
             )  # fmt: skip
         except Exception as error:
+            reraise_if_transient(error)
             raise _refusal(error, source, "dynamo") from error
 
 
@@ -90,6 +92,7 @@ def torchscript(
                 dynamic_axes=dynamic, input_names=list(source.order), output_names=list(outputs) or None,
             )  # fmt: skip
         except Exception as error:
+            reraise_if_transient(error)
             raise _refusal(error, source, "torchscript") from error
     return onnx.load_from_string(written.getvalue())
 
@@ -123,13 +126,10 @@ def _dynamic(shape: Sequence[int | str]) -> dict[int, str] | None:
     return {index: size for index, size in enumerate(shape) if isinstance(size, str)} or None
 
 
-def _refusal(error: Exception, source: Source, exporter: str) -> Exception:
-    """A verdict on the module; what may go better next time (no memory, no disk) stays the error that it is."""
+def _refusal(error: Exception, source: Source, exporter: str) -> Refused:
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    if isinstance(root, MemoryError | OSError) or "allocate memory" in str(root):
-        return error
     lines = [line.strip() for line in str(root).replace(f"{source.code}/", "").splitlines() if line.strip()]
     why = f"{type(root).__name__}: {' '.join(lines[:2])[:400]}{users_line(root, source.code)}"
     return Refused(f"the {exporter} exporter cannot export this model", why=why, hint=_HINTS[exporter])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .refused import Refused
+from .transient import reraise_if_transient
 
 _SHOWN = 5
 _SAVE = "save them with safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)"
@@ -23,6 +24,7 @@ def load_weights(module: Any, path: Path) -> None:
     try:
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
+        reraise_if_transient(error)
         problems = _problems(module, weights)
         if problems:
             raise Refused("the weights do not fit the model", why="; ".join(problems),
@@ -60,6 +62,7 @@ def _read_pickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        reraise_if_transient(error)
         why = str(error).splitlines()[0].replace(str(path), "the file") if str(error) else type(error).__name__
         raise Refused("the weights cannot be read as safetensors or as a state dict", why=why, hint=_SAVE) from None
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .refused import Refused
+from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ def blame(reference: str) -> Iterator[None]:
     except Refused:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+        reraise_if_transient(error)
         traceback.print_exc()
         raise Refused(
             f"{reference} raised {_describe(error)}", why=_where(error), hint="run it by itself to see the error"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .refused import Refused
+from .transient import reraise_if_transient
 
 
 def main(folder: Path) -> int:
@@ -20,14 +21,21 @@ def main(folder: Path) -> int:
     out = folder / "out"
     out.mkdir()
     try:
-        result: dict[str, Any] = {"facts": _run(folder, request, out)}
-    except Refused as verdict:
-        result = {"refused": {"what": verdict.what, "why": verdict.why, "hint": verdict.hint}}
+        result = _verdict(folder, request, out)
     except Exception as error:  # noqa: BLE001  the process's last resort: whatever it was becomes the result
         traceback.print_exc()
         result = {"error": {"type": type(error).__name__, "message": str(error)}}
     _write(folder / "result.json", result)
     return 1 if "error" in result else 0
+
+
+def _verdict(folder: Path, request: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Facts or a refusal; a refusal that came of what may go better next time is raised as that."""
+    try:
+        return {"facts": _run(folder, request, out)}
+    except Refused as verdict:
+        reraise_if_transient(verdict)
+        return {"refused": {"what": verdict.what, "why": verdict.why, "hint": verdict.hint}}
 
 
 def _run(folder: Path, request: dict[str, Any], out: Path) -> dict[str, Any]:
