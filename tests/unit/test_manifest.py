@@ -50,7 +50,9 @@ MANIFESTS = parts(
 )
 ONE = Manifest(
     manifest_version=1, tag="net-0123456789ab-opset17-ort1.20.1", precision="int8", precision_reason="policy prefer",
-    model=manifest.ModelPart(name="net", recipe="recipe:0", hash="sha256:0123456789abcdef", licence="", source="onnx", files={}),
+    model=manifest.ModelPart(
+        name="net", recipe="recipe:0", hash="sha256:0123456789abcdef", licence="MIT", source="onnx", files={}
+    ),
     target=manifest.TargetPart(
         name="board", recipe="recipe:1", platform="linux/arm64", package="onnxruntime", versions=["1.20.1"], opset=17,
         providers=["CPU"],
