@@ -28,6 +28,7 @@ from .verbs.guard import count, guard
 _TARGET = "name of a target (see: targets); may be given more than once"
 _MODEL = "name of a model (see: models) or path to an .onnx file; default: all that the target admits"
 _CACHE = "folder for runtimes, results and work; default: ~/.cache/ortolan"
+_JOBS = "steps at a time; default: one for each processor"
 _JSON = "print JSON"
 
 
@@ -62,7 +63,7 @@ def _cache(folder: str | None) -> Cache:
     help={
         "target": _TARGET,
         "model": _MODEL,
-        "jobs": "steps at a time; default: one for each processor",
+        "jobs": _JOBS,
         "json": "print events and the result as lines of JSON",
         "cache": _CACHE,
     },
@@ -96,13 +97,19 @@ def models(_: Context, json: bool = False) -> None:
     _module("lists").models(find_root(Path.cwd()), as_json=json)
 
 
-@_verb(help={"json": _JSON, "check": "read every file of those that are made and compare it with its package's record"})
-def runtimes(_: Context, json: bool = False, check: bool = False) -> None:
+@_verb(
+    help={
+        "json": _JSON,
+        "check": "read every file of those that are made and compare it with its package's record",
+        "cache": _CACHE,
+    }
+)
+def runtimes(_: Context, json: bool = False, check: bool = False, cache: str | None = None) -> None:
     """List the pinned environments.
 
     ./inv runtimes --check
     """
-    _module("lists").runtimes(_root_or_here(), user_cache(), as_json=json, check=check)
+    _module("lists").runtimes(_root_or_here(), _cache(cache), as_json=json, check=check)
 
 
 @_verb(name="runtime-add", positional=["package"], help={"package": "like onnxruntime==1.22.1"})
@@ -132,13 +139,19 @@ def why(_: Context, target: list[str], model: list[str], cache: str | None = Non
     _module("why").run(find_root(Path.cwd()), target, model, _cache(cache), as_json=json)
 
 
-@_verb(iterable=["target", "model"], help={"target": _TARGET, "model": "name of a model", "json": _JSON})
-def reproduce(_: Context, target: list[str], model: list[str], json: bool = False) -> None:
+@_verb(
+    iterable=["target", "model"],
+    help={"target": _TARGET, "model": _MODEL, "jobs": _JOBS, "json": _JSON, "cache": f"{_CACHE}; only its runtimes are used"},
+)
+def reproduce(
+    _: Context, target: list[str], model: list[str], jobs: str = "", json: bool = False, cache: str | None = None
+) -> None:
     """Build twice, in two empty stores from two folders, and grade every artifact.
 
     ./inv reproduce --target x86-cpu
     """
-    _module("reproduce").run(find_root(Path.cwd()), target, model, user_cache(), as_json=json)
+    wide = count("--jobs", jobs)
+    _module("reproduce").run(find_root(Path.cwd()), target, model, _cache(cache), jobs=wide, as_json=json)
 
 
 @_verb(positional=["tag"], help={"tag": "tag of a build, as in build/<target>/<tag>/", "json": "print the manifest itself"})

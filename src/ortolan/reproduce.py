@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from .cache import Cache
 from .errors import OrtolanError
 from .events import Emit
 from .sources import Job
+from .step import Tree, tree
 from .store import Store
 
 
@@ -32,20 +33,17 @@ class Grade:
         return self.verdict == "bit-identical"
 
 
-Load = Callable[[Path], Sequence[Job]]
+def reproduce(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Grade]:
+    """Copy all files of the jobs' models to two folders, build from each with a store of its own, compare all files.
 
-
-def reproduce(project: Path, load: Load, options: Options, emit: Emit) -> list[Grade]:
-    """Copy the project's recipes to two folders, build each with a store of its own, compare all files.
-
-    ``load`` reads the jobs of a project folder. Timings are the one thing that cannot come out twice: the second build takes
+    Timings are the one thing that cannot come out twice: the second build takes
     those of the first, where both came to the very same models. OrtolanError when either build fails.
     """
     with tempfile.TemporaryDirectory(prefix="ortolan-") as scratch:
         first, second = Path(scratch) / "a", Path(scratch) / "somewhere" / "quite" / "else"
-        one = _build(project, first, load, options, emit)
+        one = _build(jobs, first, options, emit)
         _hand_on_timings(Store(_cache(first, options).store), Store(_cache(second, options).store))
-        other = _build(project, second, load, options, emit)
+        other = _build(jobs, second, options, emit)
         return [grade for pair in zip(one, other, strict=True) for grade in _grades(*pair)]
 
 
@@ -53,15 +51,30 @@ def _cache(where: Path, options: Options) -> Cache:
     return Cache(where / "cache", options.cache.runtimes)
 
 
-def _build(project: Path, where: Path, load: Load, options: Options, emit: Emit) -> list[Built]:
-    shutil.copytree(project / "recipes", where / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
-    built = build(load(where), replace(options, cache=_cache(where, options), output=where / "build"), emit)
+def _build(jobs: Sequence[Job], where: Path, options: Options, emit: Emit) -> list[Built]:
+    moved = [_moved(job, where / "sources") for job in jobs]
+    built = build(moved, replace(options, cache=_cache(where, options), output=where / "build"), emit)
     for one in built:
         if not one.ok:
             why = "; ".join(f"{error.where}: {error.what}" for error in one.errors) or "a gate failed"
             hint = "./inv build says more"
             raise OrtolanError(f"{one.job.name} does not build, so there is nothing to compare", why=why, hint=hint)
     return built
+
+
+def _moved(job: Job, where: Path) -> Job:
+    """The job with copies of its model's files below ``where``, wherever in the project or beside it they are."""
+    trees = {role: _copied(found, where / job.model.name / role) for role, found in job.trees.items()}
+    return replace(job, trees=trees)
+
+
+def _copied(found: Tree, where: Path) -> Tree:
+    paths = {name: where / name for name in found.paths}
+    for name, path in paths.items():
+        if not path.exists():  # targets share their models
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.paths[name], path)
+    return tree(paths, single=found.single)
 
 
 def _hand_on_timings(first: Store, second: Store) -> None:

@@ -160,6 +160,7 @@ ERRORS: list[tuple[Change, tuple[str, ...], int, str]] = [
     (no_model, BUILD, 1, "digits-mlp: import onnx: "),
     (no_runtime, BUILD, 1, "Did you mean onnxruntime-1.20.1?"),
     (nothing, (*BUILD, "--jobs", "0"), 1, "--jobs wants a number, 1 or more"),
+    (nothing, ("reproduce", *BUILD[1:], "--jobs", "0"), 1, "--jobs wants a number, 1 or more"),
     (nothing, (*BUILD, "--jobs", "many"), 1, "--jobs wants a number, 1 or more"),
     (nothing, (*BUILD, "--cache", "recipes/targets/x86-cpu.toml"), 1, "x86-cpu.toml"),
     (nothing, ("show", "digits"), 1, "nothing is built yet"),
@@ -240,6 +241,26 @@ def test_show_prints_a_manifest_and_marks_damage(workspace: Workspace) -> None:
     assert re.search(r"^session\.json .*  DAMAGED: build again$", call(workspace, "show", tag).stdout, re.MULTILINE)
     near = call(workspace, "show", tag.replace("ort1.20.1", "ort1.20.0"))
     assert (near.returncode, f"try: ./inv show {tag}" in near.stderr) == (1, True)
+
+
+def test_a_tag_of_two_targets_is_one_json_document(workspace: Workspace) -> None:
+    recipes = workspace.root / "recipes" / "targets"
+    (recipes / "another.toml").write_bytes((recipes / "arm64-cpu.toml").read_bytes())
+    workspace.edit("targets/another.toml", "64 MB", "65 MB")
+    assert call(workspace, *BUILD, "--target", "another").returncode == 0
+    paths = sorted((workspace.root / "build").glob("*/*/manifest.json"))
+    (tag,) = {path.parent.name for path in paths}
+    assert json.loads(call(workspace, "show", tag, "--json").stdout) == [json.loads(path.read_text()) for path in paths]
+
+
+def test_runtimes_are_looked_for_in_the_cache_that_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    here, elsewhere = [
+        {row["runtime"]: row["state"] for row in json.loads(call(workspace, "runtimes", "--json", *words).stdout)}
+        for words in ((), ("--cache", str(tmp_path / "empty")))
+    ]
+    assert here.keys() == elsewhere.keys()
+    assert len(set(elsewhere.values())) == 1, "none is made there"
+    assert here != elsewhere
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------------------------------

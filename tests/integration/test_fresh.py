@@ -217,10 +217,15 @@ def test_a_new_folder_of_images_is_seen(workspace: Workspace) -> None:
     workspace.edit(
         "models/digits-mlp.toml", '{ npz = "digits-calibration.npz" }', '{ images = "photos", size = [8, 8], color = "L" }'
     )
+    (images / "empty" / "deeper").mkdir(parents=True)
+    record = workspace.root / "record.json"
     seen = verb._sources(pick.jobs(Project(workspace.root), ["arm64-cpu"], ["digits-mlp"]))
-    before = seen.folders[str(images)]
-    (images / "2").mkdir()
-    assert fresh.listing(images) != before
+    fresh.remember(record, "said", seen)
+    for new in (images / "2", images / "empty" / "b.png", images / "empty" / "deeper" / "b.png"):
+        assert fresh.recall(record) == "said"
+        new.mkdir()
+        assert fresh.recall(record) is None, new
+        new.rmdir()
 
 
 def test_what_changes_while_a_build_runs_is_built_next(finished: Workspace) -> None:

@@ -69,6 +69,33 @@ def test_what_does_not_build_is_not_graded(workspace: Workspace) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+def test_files_outside_the_recipes_are_taken_along(workspace: Workspace) -> None:
+    data = workspace.root / "data"
+    data.mkdir()
+    for name in ("digits-mlp.onnx", "digits-calibration.npz"):
+        (workspace.root / "recipes/models" / name).rename(data / name)
+        workspace.edit("models/digits-mlp.toml", f'"{name}"', f'"../../data/{name}"')
+    grades = graded(workspace, "--model", "digits-mlp", "--jobs", "1", "--cache", str(workspace.cache.root))
+    assert grades == dict.fromkeys(FILES, "bit-identical")
+
+
+@pytest.mark.slow
+def test_a_model_without_a_recipe_is_graded_too(workspace: Workspace, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "net.onnx"
+    elsewhere.parent.mkdir()
+    (workspace.root / "recipes/models/digits-mlp.onnx").rename(elsewhere)
+    grades = graded(workspace, "--model", "../elsewhere/net.onnx")
+    assert grades == dict.fromkeys(FILES, "bit-identical")
+
+
+def graded(workspace: Workspace, *words: str) -> dict[str, str]:
+    """The grade of each artifact for arm64-cpu."""
+    done = call(workspace, "reproduce", "--target", "arm64-cpu", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return {one["artifact"]: one["grade"] for one in json.loads(done.stdout)}
+
+
 # --- grades --------------------------------------------------------------------------------------------------------
 
 

@@ -140,7 +140,7 @@ def test_recipes_cannot_be_changed() -> None:
     [('{ npz = "a.npz" }', "npz"), ('{ images = "d", size = [8, 4] }', "images"), ('{ callable = "a.py:f" }', "callable")],
 )
 def test_a_data_set_is_told_by_the_key_that_names_its_file(data: str, kind: str) -> None:
-    path = target(f'[source]\nkind = "onnx"\nfile = "a.onnx"\n[data]\ncalibration = {data}\n')
+    path = target(f'[source]\nkind = "onnx"\nfile = "a.onnx"\n[data]\ncalibration = {data}\n[[input]]\nname = "x"\nshape = [1]\n')
     calibration = load_model(path).data.calibration
     assert calibration is not None
     assert calibration.kind == kind

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from ortolan.errors import RecipeError
+from ortolan.recipe.files import SourceFiles
 from ortolan.recipe.project import NamedModel, Project, admits, model_files, model_from_onnx
 from ortolan.root import find_root
+from ortolan.verbs import pick
 
 TARGET = 'description = "A board"\nplatform = "linux/arm64"\n{more}\n[runtime]\nversions = ["1.20.1"]\nopset = 17\n'
 ONNX = '[source]\nkind = "onnx"\nfile = "net.onnx"\n'
+INPUT = '[[input]]\nname = "x"\nshape = [1]\n'
 PYTORCH = """[source]
 kind = "pytorch"
 factory = "net.py:build"
@@ -133,13 +136,13 @@ def test_a_folder_of_images_is_its_images(project: Project) -> None:
     pictures = project.root / "recipes" / "models" / "pictures"
     for name in ("cat/1.PNG", "dog/2.jpg", "readme.txt", "dog/.DS_Store"):
         write(pictures / name)
-    found = model_files(model(project, f'{ONNX}[data]\ncalibration = {{ images = "pictures", size = [8, 8] }}\n'))
+    found = model_files(model(project, f'{ONNX}[data]\ncalibration = {{ images = "pictures", size = [8, 8] }}\n{INPUT}'))
     assert found.calibration == {f"pictures/{name}": pictures / name for name in ("cat/1.PNG", "dog/2.jpg")}
 
 
 def test_paths_above_the_recipe_are_staged_inside(project: Project) -> None:
     shared = write(project.root / "data" / "shared.npz")
-    named = model(project, ONNX + '[data]\ncalibration = { npz = "../../data/shared.npz", limit = 3 }\n')
+    named = model(project, ONNX + '[data]\ncalibration = { npz = "../../data/shared.npz", limit = 3 }\n' + INPUT)
     assert {name: path.resolve() for name, path in model_files(named).calibration.items()} == {"data/shared.npz": shared}
     assert named.recipe.data.calibration is not None
     assert named.recipe.data.calibration.model_dump() == {"kind": "npz", "npz": "data/shared.npz", "labels": None, "limit": 3}
@@ -156,7 +159,44 @@ def test_a_factory_above_the_recipe_keeps_its_callable(project: Project) -> None
 def test_links_may_lead_out_of_the_project(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
     far = write(tmp_path_factory.mktemp("far") / "big.npz")
     (project.root / "recipes" / "models" / "big.npz").symlink_to(far)
-    assert names(model_files(model(project, ONNX + '[data]\ncalibration = { npz = "big.npz" }\n')).calibration) == ["big.npz"]
+    assert names(model_files(model(project, ONNX + '[data]\ncalibration = { npz = "big.npz" }\n' + INPUT)).calibration) == [
+        "big.npz"
+    ]
+
+
+def test_images_in_linked_folders_are_found(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    far = write(tmp_path_factory.mktemp("far") / "deep" / "1.png").parents[1]
+    pictures = project.root / "recipes" / "models" / "pictures"
+    write(pictures / "dog" / "1.png")
+    (pictures / "cat").symlink_to(far)
+    (pictures / "cat too").symlink_to(far)
+    found = pictures_of(project)
+    assert names(found.calibration) == [f"pictures/{name}/1.png" for name in ("cat too/deep", "cat/deep", "dog")]
+    assert found.folders == {pictures / name for name in ("", "cat", "cat/deep", "cat too", "cat too/deep", "dog")}
+
+
+def test_links_that_lead_back_end_the_search(project: Project) -> None:
+    pictures = project.root / "recipes" / "models" / "pictures"
+    write(pictures / "cat" / "1.png")
+    write(pictures / "dog" / "1.png")
+    (pictures / "cat" / "up").symlink_to("..")
+    (pictures / "itself").symlink_to("itself")
+    (pictures / "nowhere").symlink_to("nothing")
+    assert names(pictures_of(project).calibration) == ["pictures/cat/1.png", "pictures/dog/1.png"]
+
+
+def test_links_between_folders_end_the_search(project: Project) -> None:
+    pictures = project.root / "recipes" / "models" / "pictures"
+    write(pictures / "cat" / "1.png")
+    write(pictures / "dog" / "2.png")
+    (pictures / "cat" / "dog").symlink_to("../dog")
+    (pictures / "dog" / "cat").symlink_to("../cat")
+    expected = ["cat/1.png", "cat/dog/2.png", "dog/2.png", "dog/cat/1.png"]
+    assert names(pictures_of(project).calibration) == [f"pictures/{name}" for name in expected]
+
+
+def pictures_of(project: Project) -> SourceFiles:
+    return model_files(model(project, f'{ONNX}[data]\ncalibration = {{ images = "pictures", size = [8, 8] }}\n{INPUT}'))
 
 
 def test_every_missing_file_at_once_with_its_line(project: Project) -> None:
@@ -189,6 +229,7 @@ def test_paths_that_cannot_be(project: Project, path: str, expected: str) -> Non
 def test_images_must_be_a_folder_with_images(project: Project) -> None:
     write(project.root / "recipes" / "models" / "empty" / "notes.txt")
     text = '[data]\ncalibration = { images = "a.npz", size = [8, 8] }\nevaluation = { images = "empty", size = [8, 8] }\n'
+    text += INPUT
     assert complaint(project, ONNX + text) == [
         "net.toml:5: data.calibration.images: a.npz is a file. Name the folder that holds the images.",
         "net.toml:6: data.evaluation.images: empty holds no images",
@@ -239,3 +280,51 @@ def test_what_is_no_onnx_file(tmp_path: Path, name: str, expected: str) -> None:
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(RecipeError, match=expected):
         model_from_onnx(tmp_path / name)
+
+
+# --- what a command line means --------------------------------------------------------------------------------------
+
+
+def picked(project: Project, targets: list[str], *models: str) -> list[str]:
+    return [job.name for job in pick.jobs(project, targets, models)]
+
+
+def test_a_broken_recipe_blocks_only_targets_that_take_it(project: Project) -> None:
+    add(project, "targets/board", TARGET.format(more='models = ["net*"]'))
+    add(project, "targets/all", TARGET.format(more=""))
+    add(project, "models/net", ONNX)
+    add(project, "models/other", "kind = 3")
+    add(project, "models/Bad Name", ONNX)
+    assert picked(project, ["board"]) == ["net for board"]
+    assert picked(project, ["all"], "net") == ["net for all"]
+    for targets in (["all"], ["board", "all"]):
+        with pytest.raises(RecipeError, match=r"models/other\.toml:1: kind: unknown key"):
+            picked(project, targets)
+
+
+def test_the_mistakes_of_all_recipes_are_told_at_once(project: Project) -> None:
+    add(project, "targets/board", TARGET.format(more=""))
+    add(project, "targets/broken", TARGET.format(more="colour = 1"))
+    add(project, "models/a", ONNX.replace("net", "nett"))
+    add(project, "models/b", ONNX + "colour = 1")
+    with pytest.raises(RecipeError) as caught:
+        picked(project, ["board", "broken", "bord"])
+    starts = [line.partition(". ")[0] for line in str(caught.value).splitlines()]
+    assert starts == [
+        "recipes/targets/broken.toml:3: colour: unknown key",
+        "recipes/targets: no target is named 'bord'",
+        "recipes/models/a.toml:3: source.file: nett.onnx does not exist",
+        "recipes/models/b.toml:4: source.colour: unknown key",
+    ]
+
+
+def test_two_models_of_one_name_are_refused(project: Project) -> None:
+    add(project, "targets/board", TARGET.format(more=""))
+    add(project, "models/net", ONNX)
+    one, other = write(project.root / "one" / "net.onnx"), write(project.root / "other" / "Net.onnx")
+    with pytest.raises(RecipeError, match=r"two models are named 'net'") as caught:
+        picked(project, ["board"], "one/net.onnx", "other/Net.onnx")
+    assert f"{one} and {other} would both be net" in str(caught.value)
+    with pytest.raises(RecipeError, match=r"two models are named 'net'"):
+        picked(project, ["board"], "net", "one/net.onnx")
+    assert picked(project, ["board"], "one/net.onnx", "other/../one/net.onnx") == ["net for board"]

@@ -101,6 +101,17 @@ def test_a_failure_says_what_was_done_and_ends_with_what_uv_said(tmp_path: Path)
     assert not (tmp_path / "x").exists()
 
 
+def test_a_version_that_does_not_exist_is_not_blamed_on_the_network(tmp_path: Path) -> None:
+    wheel(tmp_path, "small", "1.0")
+    (tmp_path / "requirements.in").write_text("small==99.0\n")
+    where = ["--no-index", "--find-links", str(tmp_path)]
+    with pytest.raises(RuntimeSetupError) as caught:
+        uv(["pip", "compile", *where, str(tmp_path / "requirements.in")], doing="lock small==99.0")
+    assert "small==99.0" in caught.value.why
+    assert "check the version's number" in caught.value.hint
+    assert "network" not in caught.value.hint
+
+
 def test_without_uv_the_hint_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("ortolan.runtime.uv.find_uv_bin", lambda: str(tmp_path / "nowhere"))
     with pytest.raises(RuntimeSetupError) as caught:

@@ -19,7 +19,10 @@ IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".t
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """By role, ``{path as a stage sees it: where it is}``. These paths equal the recipe's, see ``staged``."""
+    """By role, ``{path as a stage sees it: where it is}``. These paths equal the recipe's, see ``staged``.
+
+    ``folders`` are those that the recipe names and all below them: a new name in one of them may be a new file.
+    """
 
     code: Mapping[str, Path] = field(default_factory=dict)
     weights: Path | None = None
@@ -27,6 +30,7 @@ class SourceFiles:
     calibration: Mapping[str, Path] = field(default_factory=dict)
     evaluation: Mapping[str, Path] = field(default_factory=dict)
     metric: Mapping[str, Path] = field(default_factory=dict)
+    folders: frozenset[Path] = frozenset()
 
 
 class Reference(NamedTuple):
@@ -59,6 +63,7 @@ def find(given: Iterable[Reference], folder: Path, root: Path) -> tuple[SourceFi
     """Look every path up in the recipe's folder. What is missing, of another kind or outside ``root`` is a problem."""
     found: dict[str, dict[str, Path]] = {}
     problems: list[Problem] = []
+    folders: set[Path] = set()
     for one in given:
         role = found.setdefault(one.role, {})
         wrong = _wrong(one, folder, root)
@@ -66,8 +71,9 @@ def find(given: Iterable[Reference], folder: Path, root: Path) -> tuple[SourceFi
             if role.setdefault(name, path) != path:
                 wrong = Problem(one.keys, f"{path} and {role[name]} would both be {name} in the build", "Rename one.")
         problems += [wrong] if wrong else []
+        folders |= set() if wrong else {inner for inner, _ in _walk(folder / one.path)}
     weights = next(iter(found.pop("weights", {}).values()), None)
-    return SourceFiles(weights=weights, **found), problems
+    return SourceFiles(weights=weights, folders=frozenset(folders), **found), problems
 
 
 def _source(source: PyTorchSource | OnnxSource) -> Iterator[Reference]:
@@ -130,6 +136,17 @@ def _below(one: Reference, folder: Path) -> dict[str, Path]:
     top, name = folder / one.path, staged(one.path)
     if not top.is_dir():
         return {name: top}
-    inside = sorted(path for path in top.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    inside = sorted(path for _, files in _walk(top) for path in files)
     kept = [path for path in inside if one.what != "images" or path.suffix.lower() in IMAGES]
     return {posixpath.normpath(f"{name}/{path.relative_to(top).as_posix()}"): path for path in kept}
+
+
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list[Path]]]:
+    """A folder and all below it, each with its files. Links are followed, except those that lead back to a folder on the way."""
+    real = Path(os.path.realpath(folder))
+    if not folder.is_dir() or folder.name == "__pycache__" or real in above:
+        return
+    inside = sorted(folder.iterdir())
+    yield folder, [path for path in inside if path.is_file()]
+    for path in inside:
+        yield from _walk(path, (*above, real))

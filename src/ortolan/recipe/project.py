@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def model_from_onnx(path: Path) -> NamedModel:
     """The model that an ``.onnx`` file is by itself. Files beside it that bear its name and hold its weights belong to it."""
     _must_be_onnx(path)
     recipe = Model(source=OnnxSource(kind="onnx", file=path.name, external_data=_weights_beside(path)))
-    folder = path.absolute().parent
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links, beside which no weights are
     files, problems = find(references(recipe), folder, folder)
     if problems:
         raise RecipeError("\n".join(f"{shown(path)}: {problem.text}" for problem in problems))
@@ -83,9 +84,14 @@ def model_files(model: NamedModel) -> SourceFiles:
     return model.files
 
 
+def takes(target: NamedTarget, name: str) -> bool:
+    """Whether the target takes a model of this name."""
+    return _matches(name, target.recipe.models)
+
+
 def admits(target: NamedTarget, model: NamedModel) -> bool:
     """Whether the target takes the model and the model is for the target."""
-    return _matches(model.name, target.recipe.models) and _matches(target.name, model.recipe.targets)
+    return takes(target, model.name) and _matches(target.name, model.recipe.targets)
 
 
 def _names(folder: Path) -> list[str]:

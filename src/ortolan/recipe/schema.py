@@ -18,6 +18,7 @@ _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**
 _VERSION = r"^\d+\.\d+\.\d+$"
 _CALLABLE = r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
 _METRIC = r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$"
+_DAY = 86_400  # seconds; a timer of Python's takes no number at will
 METRICS = ("top1", "top5", "agreement", "snr", "mse")
 
 WANTED = {
@@ -211,7 +212,7 @@ class PyTorchSource(Strict):
     weights: str | None = Field(default=None, description="safetensors or state dict, beside the recipe")
     files: list[str] = Field(default=[], description="other files that the factory imports or reads")
     exporter: Literal["dynamo", "torchscript"] = "dynamo"
-    time_limit: int = Field(default=600, ge=1, description="seconds that the factory and the export may take")
+    time_limit: int = Field(default=600, ge=1, le=_DAY, description="seconds that the factory and the export may take")
 
 
 class OnnxSource(Strict):
@@ -220,7 +221,7 @@ class OnnxSource(Strict):
     kind: Literal["onnx"]
     file: str
     external_data: list[str] = Field(default=[], description="files with weights that the model refers to")
-    time_limit: int = Field(default=600, ge=1, description="seconds that each step on the source may take")
+    time_limit: int = Field(default=600, ge=1, le=_DAY, description="seconds that each step on the source may take")
 
 
 Source = Annotated[PyTorchSource | OnnxSource, Field(discriminator="kind")]
@@ -356,6 +357,8 @@ class Model(Strict):
         if self.source.kind == "pytorch" and not self.input:
             hint = "Add [[input]] with name, dtype and shape."
             yield Mistake(("source",), "a pytorch source does not tell the inputs of the model", hint)
+        if self.source.kind == "onnx" and not self.input and (self.data.calibration or self.data.evaluation):
+            yield Mistake(("data",), "needs [[input]]: name, dtype and shape of each input")
         if self.accuracy and not self.data.evaluation:
             yield Mistake(("accuracy",), "there is nothing to measure it on", "Add [data] evaluation = { ... }.")
 

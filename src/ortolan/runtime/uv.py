@@ -52,4 +52,6 @@ def _hint(said: str) -> str:
         return "the package differs from its lock: look at who serves your index before you lock it anew"
     if "No interpreter found" in said:
         return "install that Python (its version stands in the runtime's runtime.toml), or let uv download it"
+    if "No solution found" in said or "there is no version" in said:
+        return "check the version's number: where uv looked there is none that fits (PIP_INDEX_URL and PIP_FIND_LINKS say where)"
     return "check the network, PIP_INDEX_URL, PIP_FIND_LINKS, HTTPS_PROXY and SSL_CERT_FILE; nothing half-made was left"

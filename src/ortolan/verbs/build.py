@@ -73,11 +73,12 @@ def _read(root: Path) -> fresh.Seen:
 
 
 def _sources(jobs: Sequence[Job]) -> fresh.Seen:
-    """The models' own files, with the digests that the jobs will be built from."""
+    """The models' own files, with the digests that the jobs will be built from, and all folders that may get more of them."""
     trees = [tree for job in jobs for tree in job.trees.values()]
     files = {str(tree.paths[name]): digest for tree in trees for name, digest in tree.files.items()}
     folders = {above for tree in trees for name, path in tree.paths.items() for above in path.parents[: len(Path(name).parts)]}
-    return fresh.Seen(files, {}) | fresh.look([], folders)
+    named = {folder for one in jobs for folder in one.model.files.folders}
+    return fresh.Seen(files, {}) | fresh.look([], folders | named)
 
 
 def _made(built: Sequence[Built], cache: Cache) -> fresh.Seen:

@@ -54,14 +54,15 @@ def schema(out: Path | None) -> None:
 
 
 def show(root: Path, tag: str, *, as_json: bool) -> None:
-    """The manifests of a tag, of every target that has it; artifacts that are damaged are marked."""
-    for path in manifest.find(root / "build", tag):
-        found = manifest.read(path)
-        damaged = damage(path.parent, {artifact.name: artifact.digest for artifact in found.artifacts})
-        if as_json:
-            dump(found.model_dump(mode="json"))
-        else:
-            print("\n".join(told(found, damaged)))
+    """The manifests of a tag, of every target that has it; artifacts that are damaged are marked. As JSON several are a list."""
+    found = {path.parent: manifest.read(path) for path in manifest.find(root / "build", tag)}
+    if as_json:
+        several = [one.model_dump(mode="json") for one in found.values()]
+        dump(several if len(several) > 1 else several[0])
+        return
+    for folder, one in found.items():
+        damaged = damage(folder, {artifact.name: artifact.digest for artifact in one.artifacts})
+        print("\n".join(told(one, damaged)))
 
 
 def listed(header: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..build import Options
 from ..cache import Cache, shipped
 from ..errors import RecipeError
-from ..recipe.project import NamedModel, Project, admits, model_from_onnx
+from ..recipe.project import NamedModel, NamedTarget, Project, admits, model_from_onnx, takes
+from ..recipe.schema import OnnxSource
 from ..sources import Job, job
+
+Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
 
 
 def options(root: Path, cache: Cache, jobs: int = 0) -> Options:
@@ -23,12 +28,17 @@ def runtime_folders(root: Path) -> list[Path]:
 
 
 def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> list[Job]:
-    """The jobs for the named targets and models; without models all that each target admits. RecipeError when there are none."""
+    """The jobs for the named targets and models; without models all that each target admits.
+
+    Only what can be meant is read. RecipeError with the mistakes of all recipes that were read, and when there are no jobs.
+    """
     if not targets:
         raise RecipeError("which target?", why=f"known are {', '.join(project.targets())}", hint="--target raspberry-pi-5")
-    found = _models(project, models)
-    chosen = [(project.target(name), model) for name in dict.fromkeys(targets) for model in found]
-    fitting = [job(model, target) for target, model in chosen if models or admits(target, model)]
+    devices, mistakes = _each(project.target, targets)
+    names = models or [name for name in project.models() if any(takes(device, name) for device in devices)]
+    networks, more = _each(lambda name: _model(project, name), names)
+    _complain([*mistakes, *more, *_namesakes(networks)])
+    fitting = [job(model, device) for device in devices for model in networks if models or admits(device, model)]
     if not fitting:
         raise RecipeError(
             f"no model is for {', '.join(targets)}", hint="give one with --model, or look at `models` in the target"
@@ -36,6 +46,40 @@ def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> lis
     return fitting
 
 
-def _models(project: Project, names: Sequence[str]) -> list[NamedModel]:
-    given = [model_from_onnx(Path(name)) if name.endswith(".onnx") else project.model(name) for name in dict.fromkeys(names)]
-    return given or [project.model(name) for name in project.models()]
+def _model(project: Project, name: str) -> NamedModel:
+    return model_from_onnx(Path(name)) if name.endswith(".onnx") else project.model(name)
+
+
+def _each(load: Callable[[str], Loaded], names: Iterable[str]) -> tuple[list[Loaded], list[RecipeError]]:
+    """What could be loaded, each once, and the mistakes in the others."""
+    loaded: list[Loaded] = []
+    mistakes: list[RecipeError] = []
+    for name in dict.fromkeys(names):
+        try:
+            one = load(name)
+        except RecipeError as error:
+            mistakes.append(error)
+        else:
+            loaded += [] if one in loaded else [one]
+    return loaded, mistakes
+
+
+def _complain(mistakes: Sequence[RecipeError]) -> None:
+    if len(mistakes) > 1:
+        raise RecipeError("\n".join(map(str, mistakes)))
+    if mistakes:
+        raise mistakes[0]
+
+
+def _namesakes(models: Sequence[NamedModel]) -> Iterator[RecipeError]:
+    """Labels, tags and records of builds bear a model's name, so that two of one name could not be told apart."""
+    for name, count in Counter(model.name for model in models).items():
+        if count > 1:
+            paths = [str(path) for model in models if model.name == name for path in _main_file(model)]
+            why = f"{' and '.join(paths)} would both be {name} in labels, tags and records"
+            yield RecipeError(f"two models are named {name!r}", why=why, hint="rename one of the files")
+
+
+def _main_file(model: NamedModel) -> list[Path]:
+    recipe = model.recipe.source
+    return [model.files.onnx[recipe.file]] if isinstance(recipe, OnnxSource) else [model.folder / f"{model.name}.toml"]

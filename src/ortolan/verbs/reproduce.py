@@ -14,10 +14,11 @@ from . import pick
 from .lists import listed
 
 
-def run(root: Path, targets: Sequence[str], models: Sequence[str], cache: Cache, *, as_json: bool) -> None:
+def run(root: Path, targets: Sequence[str], models: Sequence[str], cache: Cache, *, jobs: int, as_json: bool) -> None:
     """One line for each artifact. GateError when any differs."""
+    picked = pick.jobs(Project(root), targets, models)
     with shown(as_json=False) as emit:
-        grades = reproduce(root, lambda at: pick.jobs(Project(at), targets, models), pick.options(root, cache), emit)
+        grades = reproduce(picked, pick.options(root, cache, jobs), emit)
     listed(
         ("model", "target", "artifact", "grade"), [(g.model, g.target, g.artifact, g.verdict) for g in grades], as_json=as_json
     )
