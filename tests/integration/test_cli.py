@@ -224,6 +224,15 @@ def test_json_of_a_build_that_fails(workspace: Workspace) -> None:
     assert done.stderr.count("error: ") == 1, "one mistake, told once"
 
 
+def test_an_earlier_build_of_a_tag_that_now_fails_is_pointed_at(workspace: Workspace) -> None:
+    first = call(workspace, "build", "--target", "raspberry-pi-5", "--model", "digits-mlp")
+    assert first.returncode == 0, first.stderr
+    workspace.edit("targets/raspberry-pi-5.toml", 'max_size = "32 MB"', 'max_size = "1 kB"')
+    second = call(workspace, "build", "--target", "raspberry-pi-5", "--model", "digits-mlp")
+    assert second.returncode == 3
+    assert "is an earlier build of this tag" in second.stdout
+
+
 def test_a_target_named_twice_is_built_once(workspace: Workspace) -> None:
     said = call(workspace, *BUILD, "--target", "arm64-cpu", "--model", "digits-mlp").stdout
     assert said.count("digits-mlp for arm64-cpu\n") == 1

@@ -44,14 +44,21 @@ def run(
 def _text(one: Built, root: Path) -> str:
     lines = [one.job.name, *(f"  {line}" for line in (gate_table(one.gates, colour=coloured()) if one.gates else []))]
     if one.folder is None:
-        return "\n".join(
-            [*lines, f"  not built: {'see the error' if one.errors else 'a gate failed'}; nothing was put in place", ""]
-        )
+        return "\n".join([*lines, f"  not built: {_unplaced(one, root)}", ""])
     made = manifest.read(one.folder / manifest.NAME)
     files = ", ".join(f"{a.name} {size(a.size)}" for a in made.artifacts)
     return "\n".join(
         [*lines, f"  ships {one.precision}: {made.precision_reason}", f"  {one.folder.relative_to(root)}/: {files}", ""]
     )
+
+
+def _unplaced(one: Built, root: Path) -> str:
+    """Why nothing was put in place, and whether an earlier build with the same tag still is."""
+    why = f"{'see the error' if one.errors else 'a gate failed'}; nothing was put in place"
+    earlier = root / "build" / one.job.target.name / one.tag
+    if not one.tag or not (earlier / manifest.NAME).is_file():
+        return why
+    return f"{why}\n  {earlier.relative_to(root)}/ is an earlier build of this tag, judged by other limits: do not ship it as this one"
 
 
 def _json(one: Built) -> str:
