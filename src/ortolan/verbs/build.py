@@ -58,7 +58,7 @@ def _unplaced(one: Built, root: Path) -> str:
     earlier = root / "build" / one.job.target.name / one.tag
     if not one.tag or not (earlier / manifest.NAME).is_file():
         return why
-    return f"{why}\n  {earlier.relative_to(root)}/ is an earlier build of this tag, judged by other limits: do not ship it as this one"
+    return f"{why}\n  {earlier.relative_to(root)}/ is an earlier build of this tag, judged by other limits: do not ship it"
 
 
 def _json(one: Built) -> str:
