@@ -12,9 +12,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
+from ortolan import runtime
+from ortolan.cache import user_cache
 from ortolan.place import environment
 from ortolan.sandbox import copy_from, prepare
 
+ROOT = Path(__file__).parents[1]
 GOAL = 1.2
 METHODS = ("minmax", "entropy", "percentile")
 SHAPE = (3, 320, 320)
@@ -49,12 +52,17 @@ save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_ve
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--python", type=Path, required=True, help="interpreter of the runtime `tools`")
-    python = parser.parse_args().python
+    parser.add_argument("--python", type=Path, help="interpreter of the runtime `tools`, made if missing")
+    python = parser.parse_args().python or tools()
     with tempfile.TemporaryDirectory() as folder:
         inputs = make_inputs(Path(folder), python)
         ratios = [report(Path(folder), python, inputs, method) for method in METHODS]
     return 0 if max(ratios) <= GOAL else 1
+
+
+def tools() -> Path:
+    """The interpreter of the pinned runtime."""
+    return runtime.ensure(runtime.find("tools", [ROOT / "runtimes"]), user_cache().runtimes, print).interpreter
 
 
 def make_inputs(folder: Path, python: Path) -> dict[str, Path]:
