@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fakes import executor, write
 from ortolan.execute import longest_first
-from ortolan.step import in_order
+from ortolan.step import in_order, tree
 
 
 def test_what_a_long_chain_waits_for_starts_before_what_nothing_waits_for(tmp_path: Path) -> None:
@@ -35,3 +35,9 @@ def test_no_more_steps_run_at_once_than_asked_for(tmp_path: Path) -> None:
         running += (event.kind == "start") - (event.kind == "done")
         most = max(most, running)
     assert most == 2
+
+
+def test_of_equals_the_one_that_reads_files_of_the_user_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("images")
+    plain, reader = write("a"), write("b", folder=tree({"data": tmp_path / "data"}))
+    assert longest_first([plain, reader]) == [reader, plain]
