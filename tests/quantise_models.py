@@ -13,7 +13,10 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 Array = NDArray[Any]
 Shape = list[int | str]
-QUANTIZE = {"activations": "uint8", "weights": "int8", "per_channel": True, "symmetric_activations": False, "exclude": []}
+QUANTIZE = {
+    "preset": "default", "activations": "uint8", "weights": "int8", "per_channel": True, "symmetric_activations": False,
+    "exclude": [],
+}  # fmt: skip
 IMAGE = {"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8], "range": None}
 
 

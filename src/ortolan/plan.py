@@ -93,7 +93,7 @@ def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candid
     )
     how = {
         name: getattr(recipe.quantize, name)
-        for name in ("activations", "weights", "per_channel", "symmetric_activations", "exclude")
+        for name in ("preset", "activations", "weights", "per_channel", "symmetric_activations", "exclude")
     }
     quantise = job.step("quantise", {"model": plain.fixed["model.onnx"], "ranges": calibrate["ranges.json"]}, **how)
     int8, samples = quantise["model.onnx"], plain.samples["samples.npz"]

@@ -108,7 +108,10 @@ class Quantize(Strict):
     policy: Literal["require", "prefer", "never"] = Field(
         default="prefer", description="prefer ships fp32 with the reason if a gate fails"
     )
-    activations: Literal["int8", "uint8"] = Field(default="int8", description="ARM and TensorRT: int8; x86 VNNI: uint8")
+    preset: Literal["default", "qnn"] = Field(default="default", description="qnn: the operators and types of Qualcomm's HTP")
+    activations: Literal["int8", "uint8", "uint16"] = Field(
+        default="int8", description="ARM and TensorRT: int8; x86 VNNI: uint8; Qualcomm HTP: uint8 or uint16"
+    )
     weights: Literal["int8", "uint8"] = "int8"
     per_channel: bool = True
     symmetric_activations: bool = Field(default=False, description="zero points 0, as TensorRT wants")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUTS = ("model", "ranges")
-PARAMS = ("activations", "weights", "per_channel", "symmetric_activations", "exclude")
+PARAMS = ("preset", "activations", "weights", "per_channel", "symmetric_activations", "exclude")
 OUTPUTS = ("model.onnx",)
 CPU = False
 
@@ -75,7 +75,7 @@ def _quantised(
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8, "int16": QuantType.QInt16, "uint16": QuantType.QUInt16}
     wanted = set(quant_nodes.activations(model)) & measured.keys()
     # TensorRT takes no quantised bias, and symmetric activations are for it (docs of its explicit quantisation).
     options = {
