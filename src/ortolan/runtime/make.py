@@ -12,31 +12,35 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import digest
 from ..errors import RuntimeSetupError
 from ..platforms import cpu_features, machine
+from . import npm, programs
 from .spec import RuntimeSpec
 from .uv import uv
 
 _MARKER = "ortolan.json"
+_PROGRAMS = "programs.json"
 
 
 @dataclass(frozen=True)
 class Runtime:
     """A runtime that exists: its interpreter and what identifies it.
 
-    ``identity`` (lock digest, interpreter, platform) is what ``fingerprint`` is the digest of.
+    ``identity`` (lock digest, interpreter, platform, system programs) is what ``fingerprint`` is the digest of. ``programs``
+    maps the system's programs that the runtime uses to their versions here, ``absent`` where one is not installed.
     """
 
     spec: RuntimeSpec
     interpreter: Path
     python: str
+    programs: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -44,9 +48,10 @@ class Runtime:
         return self.spec.name
 
     @property
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, Any]:
         """What two machines must share for the same key."""
-        return {"lock": self.spec.lock_digest, "python": self.python, "platform": f"{sys.platform}/{machine()}"}
+        own = {"lock": self.spec.lock_digest, "python": self.python, "platform": f"{sys.platform}/{machine()}"}
+        return own | ({"programs": dict(self.programs)} if self.programs else {})
 
     @property
     def fingerprint(self) -> str:
@@ -73,7 +78,8 @@ def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], object] = str) 
             if marker is None:
                 say(f"making runtime {spec.name}: {spec.description}")
                 marker = _make(spec, place)
-    return Runtime(spec, place / "bin" / "python", marker["python"])
+    used = programs.versions(spec.programs, place / _PROGRAMS) if spec.programs else {}
+    return Runtime(spec, place / "bin" / "python", marker["python"], used)
 
 
 def _place(spec: RuntimeSpec, folder: Path) -> Path:
@@ -86,6 +92,7 @@ def _sound(place: Path) -> dict[str, Any] | None:
         marker: dict[str, Any] = json.loads((place / _MARKER).read_text())
         packages = place / marker["packages"]
         whole = set(marker["entries"]) <= {path.name for path in packages.iterdir()}
+        whole &= not marker.get("npm") or set(marker["npm"]) <= set(npm.entries(place))
         runs = os.access(place / "bin" / "python", os.X_OK) and marker["interpreter"] == _interpreter(place)
     except (OSError, ValueError, KeyError):
         return None
@@ -126,6 +133,9 @@ def _make(spec: RuntimeSpec, place: Path) -> dict[str, Any]:
             doing=doing,
         )
         marker = _describe(spec, part)
+        if spec.npm:
+            npm.install(spec.npm.parent, part, part / marker["packages"], doing=doing)
+            marker["npm"] = npm.entries(part)
         (part / _MARKER).write_text(json.dumps(marker))
         shutil.rmtree(place, ignore_errors=True)
         part.rename(place)
@@ -178,13 +188,14 @@ def state(spec: RuntimeSpec, folder: Path, *, check: bool) -> str:
 
 
 def problems(runtime: Runtime) -> list[str]:
-    """Files of the environment that are missing or have other bytes than their package's RECORD says."""
+    """Files of the environment that are missing or have other bytes than their package's RECORD says; npm's, than at first."""
     marker = _sound(runtime.interpreter.parents[1])
     if marker is None:
         return [_MARKER]
     packages = runtime.interpreter.parents[1] / marker["packages"]
     rows = (row for record in sorted(packages.glob("*.dist-info/RECORD")) for row in csv.reader(record.open()))
-    return [path for path, hashed, *_ in rows if hashed and not _matches(packages / path, hashed)]
+    found = [path for path, hashed, *_ in rows if hashed and not _matches(packages / path, hashed)]
+    return found + (npm.problems(runtime.interpreter.parents[1]) if runtime.spec.npm else [])
 
 
 def _matches(path: Path, hashed: str) -> bool:

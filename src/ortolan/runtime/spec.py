@@ -1,4 +1,4 @@
-"""What a runtime is before it is made: ``runtimes/<name>/`` with ``runtime.toml`` and ``requirements.txt``."""
+"""What a runtime is before it is made: ``runtimes/<name>/`` with ``runtime.toml``, ``requirements.txt`` and maybe npm's lock."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 
 from .. import digest
 from ..errors import RuntimeSetupError
+from . import npm
 
 
 @dataclass(frozen=True)
 class RuntimeSpec:
     """A pinned environment as written down.
 
-    ``python`` is ``major.minor``. ``lock`` is the hash-locked requirements file and ``lock_digest`` its digest. ``local``
-    maps packages to the local version label that the Linux build carries (``torch`` → ``cpu``).
+    ``python`` is ``major.minor``. ``lock`` is the hash-locked requirements file, ``npm`` the ``package-lock.json`` beside it
+    where there is one, and ``lock_digest`` the digest of all that they lock. ``local`` maps packages to the local version label
+    that the Linux build carries (``torch`` → ``cpu``). ``programs`` are those of the system that the runtime's steps start.
     """
 
     name: str
@@ -26,11 +28,13 @@ class RuntimeSpec:
     lock: Path
     lock_digest: str
     local: Mapping[str, str] = field(default_factory=dict, hash=False)
+    npm: Path | None = None
+    programs: tuple[str, ...] = ()
 
     def packages(self) -> dict[str, str]:
-        """The locked packages and their versions."""
+        """The locked packages and their versions; those of npm as ``npm:name``."""
         lines = (line.split(";")[0].split("\\")[0].strip() for line in self.lock.read_text().splitlines() if line[:1].isalnum())
-        return dict(line.split("==") for line in lines if "==" in line)
+        return dict(line.split("==") for line in lines if "==" in line) | (npm.packages(self.npm) if self.npm else {})
 
 
 def known(folders: Iterable[Path]) -> dict[str, Path]:
@@ -63,9 +67,17 @@ def _how(name: str) -> str:
 def _read(folder: Path) -> RuntimeSpec:
     try:
         described = tomllib.loads((folder / "runtime.toml").read_text())
-        lock = folder / "requirements.txt"
+        lock, wanted, locked = folder / "requirements.txt", folder / npm.WANTED, folder / npm.LOCK
+        files = [lock, wanted, locked] if wanted.exists() or locked.exists() else [lock]
         return RuntimeSpec(
-            folder.name, described["description"], described["python"], lock, digest.of_file(lock), described.get("local", {})
-        )
+            folder.name, described["description"], described["python"], lock, _lock_digest(files), described.get("local", {}),
+            locked if locked in files else None, tuple(described.get("programs", ())),
+        )  # fmt: skip
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise RuntimeSetupError(f"runtime '{folder.name}' is not complete", where=str(folder), why=str(error)) from error
+
+
+def _lock_digest(files: list[Path]) -> str:
+    if len(files) == 1:
+        return digest.of_file(files[0])
+    return digest.of_tree({file.name: digest.of_file(file) for file in files})
