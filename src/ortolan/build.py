@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -88,12 +88,14 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
 
 
-def executor_for(jobs: Sequence[Job], options: Options, emit: Emit) -> Executor:
-    """An executor with the store and every runtime that the jobs need, made where missing."""
+def executor_for(
+    jobs: Sequence[Job], options: Options, emit: Emit, runtimes: Callable[[Job], Iterable[str]] = plan.runtimes
+) -> Executor:
+    """An executor with the store and every runtime that the jobs need, made where missing; ``runtimes`` says which."""
     sweep_work(options.cache.work)
     for job in jobs:
         sweep(options.output / job.target.name)
-    names = sorted({name for job in jobs for name in plan.runtimes(job)})
+    names = sorted({name for job in jobs for name in runtimes(job)})
     return Executor(Store(options.cache.store), _runtimes(names, options, emit), options.cache.work, emit, options.jobs)
 
 

@@ -85,6 +85,26 @@ def build(_: Context, target: list[str], model: list[str], jobs: str = "", json:
         print(said)
 
 
+@_verb(
+    positional=["model"],
+    iterable=["target"],
+    help={
+        "model": "path to an .onnx file, or name of a model (see: models)",
+        "target": "name of a target (see: targets); may be given more than once; default: all",
+        "jobs": _JOBS,
+        "json": "print events and the result as lines of JSON",
+        "cache": _CACHE,
+    },
+)
+def coverage(_: Context, model: str, target: list[str], jobs: str = "", json: bool = False, cache: str | None = None) -> None:
+    """Tell which provider of a target gets which node of a model, how that is known, and what falls back.
+
+    ./inv coverage path/to/model.onnx --target android-arm64
+    """
+    wide = count("--jobs", jobs)
+    _module("coverage").run(find_root(Path.cwd()), model, target, _cache(cache), jobs=wide, as_json=json)
+
+
 @_verb(help={"json": _JSON})
 def targets(_: Context, json: bool = False) -> None:
     """List the targets: recipes/targets/*.toml."""
@@ -201,7 +221,7 @@ def _root_or_here() -> Path:
         return Path.cwd()
 
 
-namespace = Collection(build, targets, models, runtimes, runtime_add, schema, why, reproduce, show, clean, init, test)
+namespace = Collection(build, coverage, targets, models, runtimes, runtime_add, schema, why, reproduce, show, clean, init, test)
 _program = Program(version=__version__, namespace=namespace, name="ortolan", binary="ortolan")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from . import digest, origin
-from .recipe.schema import OrtFormat
+from . import coverage, digest, origin, outputs
+from .artifact import Precision
+from .outputs import Made, Shipping
 from .sources import TOOLS, Job
 from .step import Ref, Source, Step
 
@@ -42,15 +42,13 @@ class Shipment:
 
     files: Mapping[str, Ref]
     verify: Mapping[str, Step]
+    made: Sequence[Made]
+    coverage: Step
 
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
-        return (*dict.fromkeys(ref.step for ref in self.files.values()), *self.verify.values())
-
-
-def runtime_of(version: str) -> str:
-    """The runtime in which a version of ONNX Runtime is pinned."""
-    return f"onnxruntime-{version}"
+        engines = (step for one in self.made for step in one.steps.values())
+        return (*dict.fromkeys(ref.step for ref in self.files.values()), *engines, *self.verify.values(), self.coverage)
 
 
 def tag_of(job: Job, hashed: str) -> str:
@@ -61,7 +59,8 @@ def tag_of(job: Job, hashed: str) -> str:
 
 def runtimes(job: Job) -> list[str]:
     """The runtimes that a job's steps run in."""
-    return sorted({origin.runtime(job), TOOLS, *(runtime_of(v) for v in job.target.recipe.runtime.versions)})
+    pinned = {job.runtime(version) for version in job.target.recipe.runtime.versions}
+    return sorted({origin.runtime(job), TOOLS, *pinned, *coverage.runtimes(job), *outputs.runtimes(job)})
 
 
 def candidates(job: Job, *, host: str) -> Candidates:
@@ -71,7 +70,7 @@ def candidates(job: Job, *, host: str) -> Candidates:
     samples = _samples(job, normalise)
     reference = origin.reference(job, imported, samples)
     prepared = job.step("preprocess", {"model": normalise["model.onnx"]})
-    fixed = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=dict(job.target.recipe.shapes))
+    fixed = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=job.target.recipe.sizes)
     check = job.step("check_model", {"model": fixed["model.onnx"]})
     expected = {"samples": samples["samples.npz"], "expected": reference["outputs.npz"]}
     verify = _verify_all(job, {"model": fixed["model.onnx"], **expected}, "fp32")
@@ -103,26 +102,28 @@ def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candid
         quantise=quantise,
         verify_int8=_verify_all(job, {"model": int8, "samples": samples, "expected": plain.reference["outputs.npz"]}, "int8"),
         evaluate=_evaluate(job, plain, int8),
-        latency=_latency(job, plain, int8) if host == recipe.platform else None,
+        latency=_latency(job, plain, int8) if job.runs_on(host) else None,
     )
 
 
-def shipment(job: Job, found: Candidates, precision: str, tag: str, hashed: str) -> Shipment:
+def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed: str) -> Shipment:
     """The graph from the chosen candidate to the files that ship. ``hashed`` is the model hash, ``tag`` the build's tag."""
     chosen = found.quantise if precision == "int8" and found.quantise else found.fixed
     metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
     stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
-    session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, **_session(job))
-    files = {"model.onnx": stamp["model.onnx"], "session.json": session["session.json"]}
-    read: dict[str, Source] = {"model": stamp["model.onnx"], "samples": found.samples["samples.npz"]}
-    if precision == "fp32":
-        read["expected"] = found.reference["outputs.npz"]
-    if job.target.recipe.outputs.ort:
-        files |= _ort_files(job, stamp, job.target.recipe.outputs.ort)
+    session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, **job.opened())
+    expected = found.reference["outputs.npz"] if precision == "fp32" else None
+    given = Shipping(job, stamp["model.onnx"], found.samples["samples.npz"], expected, tag, hashed, precision)
+    made = outputs.plan(given)
+    own = {"model.onnx": given.model} if job.target.recipe.outputs.onnx else {}
+    files = {"session.json": session["session.json"], **own, **{name: ref for one in made for name, ref in one.files.items()}}
+    read: dict[str, Source] = {"model": given.model, **given.compared()}
+    if "model.ort" in files:
         read["ort"] = files["model.ort"]
-    if not job.target.recipe.outputs.onnx:
-        del files["model.onnx"]
-    return Shipment(files, _verify_all(job, read, "shipped"))
+    proven = {name: ref for one in made for name, ref in one.evidence.items()}
+    covered = coverage.plan(job, given.model, given.samples, proven)
+    files["coverage.json"] = covered["coverage.json"]
+    return Shipment(files, _verify_all(job, read, "shipped"), made, covered)
 
 
 def diagnosis(job: Job, found: Candidates, version: str) -> Step:
@@ -133,7 +134,7 @@ def diagnosis(job: Job, found: Candidates, version: str) -> Step:
     return job.step(
         "locate",
         {"model": found.fixed["model.onnx"], "tensors": traced["tensors.npz"], **read},
-        runtime_of(version),
+        job.runtime(version),
         rtol=parity.rtol,
         atol=parity.atol,
     )
@@ -148,7 +149,7 @@ def _samples(job: Job, normalise: Step) -> Step:
         "make_samples",
         read,
         inputs=job.inputs(),
-        axes=dict(job.model.recipe.axes) | job.target.recipe.shapes,
+        axes=dict(job.model.recipe.axes) | job.target.recipe.examples,
         count=job.model.recipe.parity.samples,
         data=spec.model_dump(mode="json") if spec else None,
     )
@@ -167,9 +168,9 @@ def _evaluate(job: Job, plain: Candidates, int8: Ref) -> Step:
     return job.step(
         "evaluate",
         read,
-        runtime_of(job.target.recipe.runtime.versions[0]),
+        job.runtime(job.oldest),
         data=spec.model_dump(mode="json") if spec else None,
-        inputs=job.inputs(job.target.recipe.shapes),
+        inputs=job.inputs(job.target.recipe.sizes),
         metric=model.accuracy.metric if model.accuracy else None,
     )
 
@@ -178,8 +179,8 @@ def _latency(job: Job, plain: Candidates, int8: Ref) -> Step:
     return job.step(
         "latency",
         {"fp32": plain.fixed["model.onnx"], "int8": int8, "samples": plain.samples["samples.npz"]},
-        runtime_of(job.target.recipe.runtime.versions[0]),
-        session=_session(job)["session"],
+        job.runtime(job.oldest),
+        session=job.opened()["session"],
         min_speedup=job.target.recipe.gates.min_speedup,
     )
 
@@ -187,24 +188,6 @@ def _latency(job: Job, plain: Candidates, int8: Ref) -> Step:
 def _verify_all(job: Job, read: Mapping[str, Source], what: str) -> dict[str, Step]:
     parity = job.model.recipe.parity
     return {
-        version: job.step("verify", read, runtime_of(version), note=what, rtol=parity.rtol, atol=parity.atol, **_session(job))
+        version: job.step("verify", read, job.runtime(version), note=what, rtol=parity.rtol, atol=parity.atol, **job.opened())
         for version in job.target.recipe.runtime.versions
     }
-
-
-def _ort_files(job: Job, stamp: Step, ort: OrtFormat) -> dict[str, Ref]:
-    convert = job.step(
-        "ort_convert",
-        {"model": stamp["model.onnx"]},
-        runtime_of(job.target.recipe.runtime.versions[0]),
-        style=ort.style,
-        type_reduction=ort.type_reduction,
-        platform=job.target.recipe.platform,
-    )
-    names = ["model.ort", "required_operators.config"]
-    return {name: convert[name] for name in names + ["required_operators_and_types.config"] * ort.type_reduction}
-
-
-def _session(job: Job) -> dict[str, Any]:
-    recipe = job.target.recipe
-    return {"providers": [p.model_dump(mode="json") for p in recipe.provider], "session": recipe.session.model_dump(mode="json")}

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .recipe.project import NamedModel, NamedTarget, model_files
+from .recipe.provider_data import find
+from .recipe.provider_rules import numbers
+from .recipe.rules import CPU
 from .step import Source, Step, Tree, tree
 
 TOOLS = "tools"
 """The runtime of the stages that work on graphs."""
+KERNELS = Path(__file__).parent / "kernels"
+"""What is known of providers' kernels: a file for each table and version."""
 _LIMIT = 1800.0  # seconds that a step of ours may take; those on the user's code have the recipe's time_limit
+
+
+_OWN = frozenset({"onnxruntime-openvino"})
+"""Packages that run on a build machine with their providers; all others are checked in onnxruntime of the same version."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model for one target. ``trees`` holds the model's files by role: source, weights, calibration, evaluation, metric."""
+    """One model for one target.
+
+    ``trees`` holds the model's files by role: source, weights, calibration, evaluation, metric; and ``kernels:<provider>``, the
+    kernel tables of the target's providers.
+    """
 
     model: NamedModel
     target: NamedTarget
@@ -26,6 +40,20 @@ class Job:
     def name(self) -> str:
         """For people."""
         return f"{self.model.name} for {self.target.name}"
+
+    @property
+    def oldest(self) -> str:
+        """The oldest version of the fleet."""
+        return self.target.recipe.runtime.versions[0]
+
+    def runtime(self, version: str) -> str:
+        """The runtime in which a version of the fleet's ONNX Runtime is pinned."""
+        package = self.target.recipe.runtime.package
+        return f"{package if package in _OWN else 'onnxruntime'}-{version}"
+
+    def runs_on(self, host: str) -> bool:
+        """Whether the target's kernels are those of a machine of this platform: then timings there say something of it."""
+        return host == self.target.recipe.platform and self.target.recipe.provider[0].name == CPU
 
     def limits(self) -> dict[str, Any]:
         """What gates judge by: it is in no key, and decides what ships."""
@@ -37,6 +65,12 @@ class Job:
         """The recipe's ``[[input]]`` tables as stages take them; axes in ``sizes`` have that size, the others stay dynamic."""
         given = [one.model_dump(mode="json") for one in self.model.recipe.input]
         return [one | {"shape": [sizes.get(axis, axis) for axis in one["shape"]]} for one in given]
+
+    def opened(self) -> dict[str, Any]:
+        """How a session of this target is opened, as stages take it: ``providers`` in order and ``session`` settings."""
+        recipe = self.target.recipe
+        providers = [one.model_dump(mode="json") for one in recipe.provider]
+        return {"providers": providers, "session": recipe.session.model_dump(mode="json")}
 
     def step(
         self,
@@ -64,4 +98,22 @@ def job(model: NamedModel, target: NamedTarget) -> Job:
         "evaluation": tree(files.evaluation) if model.recipe.data.evaluation else None,
         "metric": tree(files.metric) if files.metric else None,
     }
-    return Job(model, target, {role: found for role, found in trees.items() if found})
+    return Job(model, target, {role: found for role, found in trees.items() if found} | _kernels(target))
+
+
+def _kernels(target: NamedTarget) -> dict[str, Tree]:
+    """The kernel table of each provider that has one: that of the fleet's oldest version, or of the nearest older one."""
+    recipe, found = target.recipe, dict[str, Tree]()
+    for provider in recipe.provider:
+        data = find(provider.name)
+        asked = data.asked(recipe.platform) if data else None
+        if asked and asked.table:
+            path = _table(asked.table, recipe.runtime.versions[0])
+            found[f"kernels:{provider.name}"] = tree({path.name: path}, single=True)
+    return found
+
+
+def _table(name: str, version: str) -> Path:
+    """The file of the newest version up to this one, else the oldest that there is."""
+    known = sorted((numbers(path.stem.removeprefix(f"{name}-")), path) for path in KERNELS.glob(f"{name}-[0-9]*.json"))
+    return ([path for have, path in known if have <= numbers(version)] or [known[0][1]])[-1]

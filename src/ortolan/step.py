@@ -96,8 +96,7 @@ def _check(step: Step) -> None:
     declared = contract(step.stage)
     if set(step.params) != declared.params:
         raise TypeError(f"{step.stage}: params are {sorted(step.params)}, declared are {sorted(declared.params)}")
-    required = set(declared.inputs) - declared.optional_inputs
-    if not required <= set(step.inputs) <= set(declared.inputs):
+    if not declared.takes(step.inputs):
         raise TypeError(f"{step.stage}: inputs are {sorted(step.inputs)}, declared are {declared.inputs}")
 
 

@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ortolan import gates, plan
-from ortolan.artifact import Artifact, Gate, Outcome
+from ortolan.artifact import Artifact, Gate, Outcome, Precision
 from ortolan.errors import StepError
 from ortolan.execute import Result, Results
 from ortolan.manifest import gate_part
 from ortolan.plan import Candidates
 from ortolan.platforms import host_platform
+from ortolan.recipe.base import Strict
+from ortolan.recipe.outputs import CustomBuild
 from ortolan.recipe.project import Project
-from ortolan.recipe.schema import Data, Model, Provider, Strict, Target
+from ortolan.recipe.schema import Data, Model, Provider, Target
 from ortolan.sources import Job, job
 from ortolan.step import Step
 from ortolan.store import Action
@@ -41,6 +43,10 @@ FAITHFUL = {
     "snr_db": {"min": 22.0, "mean": 78.0},
     "metric": {"name": "top1", "fp32": 0.975, "int8": 0.975, "drop": 0.0},
 }
+TAKES_ALL = {
+    "name": "CPUExecutionProvider", "source": "a session", "levels": {"runs": 7}, "nodes": 7, "node_share": 1.0, "macs": 70,
+    "mac_share": 1.0, "partitions": 1,
+}  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
     "normalise": {"asked": 17, "found": 17, "given": 9, "ir": 8},
     "check_model": {"checker": "", "full_check": "", "shape_inference": ""},
@@ -56,9 +62,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "calibrate": {"inputs": {"image": [0.0, 1.0]}, "samples": 128},
     "quantise": {"qdq": 16, "macs_share": 1.0, "macs_uncounted": [], "half_precision": [], "unknown_exclude": []},
     "evaluate": {"samples": 450, **FAITHFUL, "default_kernels": FAITHFUL, "inputs": {"image": {"observed": [0.0, 1.0]}}},
+    "coverage": {"providers": [TAKES_ALL], "partitions": 1, "switches": 0, "fallbacks": [], "nowhere": [], "uncounted": []},
     "latency": {"faster": True, "noise": {"speedup": 1.987, "fp32_ms": 0.543, "int8_ms": 0.273}},
 }
 """What the stages say of a model with which nothing is wrong."""
+FACTS: dict[str, dict[str, Any]] = {"custom_build": {"version": "1.31.1", "flags": ["--use_acl"]}}
+"""What the stages that build engines say."""
 SLOW = {"latency": {"faster": False, "noise": {"speedup": 0.987, "fp32_ms": 0.543, "int8_ms": 0.550}}}
 TOO_FEW_BITS = {"evaluate": {"agreement": 0.5}}
 
@@ -75,13 +84,16 @@ class Case:
         """The gates of the candidates."""
         return gates.candidates(self.job, self.found, self.results)
 
-    def shipped(self, precision: str, facts: Change, size: int) -> list[Gate]:
+    def shipped(self, precision: Precision, facts: Change, size: int) -> list[Gate]:
         """The gates of what ships, with a model file of this size and a larger file that no device loads."""
+        verified = {k: v for k, v in facts.items() if not is_coverage(k, v)}
         ship = plan.shipment(self.job, self.found, precision, "tag", "sha256:0")
         results = {
-            step.id: done(step, merged(GOOD["verify"] | {"ort": RUNS | {"against": "optimised"}}, facts))
+            step.id: done(step, merged(GOOD["verify"] | {"ort": RUNS | {"against": "optimised"}}, verified))
             for step in ship.verify.values()
         }
+        results |= {step.id: done(step, FACTS[step.stage]) for made in ship.made for step in made.steps.values()}
+        results[ship.coverage.id] = done(ship.coverage, GOOD["coverage"] | {k: v for k, v in facts.items() if is_coverage(k, v)})
         files = [Artifact(name, "sha256:0", count, "") for name, count in (("model.onnx", size), ("session.json", 10**12))]
         return gates.shipped(self.job, ship, files, results, precision)
 
@@ -94,6 +106,11 @@ def edited(recipe: R, tables: Change) -> R:
     return recipe.model_copy(
         update={k: getattr(recipe, k).model_copy(update=v) if isinstance(v, dict) else v for k, v in tables.items()}
     )
+
+
+def is_coverage(key: str, value: Any) -> bool:
+    """Whether a change to facts is for the stage ``coverage``; ``verify`` has a dictionary of providers."""
+    return key in GOOD["coverage"] and isinstance(value, type(GOOD["coverage"][key]))
 
 
 def merged(facts: Mapping[str, Any], change: Change) -> dict[str, Any]:
@@ -196,7 +213,20 @@ CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("int8-faster", "int8", {"facts": {"latency": {"refused": "the int8 model cannot be timed"}}}, NOT_RUN, "cannot be timed"),
 ]  # fmt: skip
 AZURE = {"provider": [Provider(name="AzureExecutionProvider"), Provider(name="CPUExecutionProvider")]}
-SHIPPED: list[tuple[str, dict[str, Any], str, dict[str, Any], int, Outcome, str]] = [
+COVERED = {"target": {**AZURE, "gates": {"min_coverage": 0.5, "max_partitions": 2}}}
+TAKES_NONE = TAKES_ALL | {"name": "AzureExecutionProvider", "levels": {}, "nodes": 0, "node_share": 0.0, "mac_share": 0.0}
+SIN = {"op": "Sin", "domain": "", "provider": "AzureExecutionProvider", "why": "odd", "fix": "use Cos", "goes_to": "CPU"}
+LOST = {"node": "acme:Foo 'f'", "op": "Foo", "domain": "acme", "why": "unknown domain acme"}
+
+
+def half(name: str) -> dict[str, Any]:
+    """A provider that takes half of the model, as far as a document says."""
+    return TAKES_ALL | {"name": f"{name}ExecutionProvider", "levels": {"listed": 3}, "node_share": 0.5, "mac_share": 0.5}
+
+
+LAST, HALVES = [TAKES_NONE, TAKES_ALL], [half("Azure"), half("CPU")]
+CUSTOM = {"target": {"outputs": {"custom_build": CustomBuild(flags=["--use_acl"])}}}
+SHIPPED: list[tuple[str, dict[str, Any], Precision, dict[str, Any], int, Outcome, str]] = [
     ("load@1.17.3", {}, "int8", {}, 1000, PASS, "runs"),
     ("load@1.17.3", {}, "int8", {"onnx": REFUSED}, 1000, FAIL, "no kernel"),
     ("parity@1.31.1", {}, "fp32", {}, 1000, PASS, "max error 0"),
@@ -219,10 +249,43 @@ SHIPPED: list[tuple[str, dict[str, Any], str, dict[str, Any], int, Outcome, str]
     ("size", {}, "fp32", {}, 128_000_000, PASS, "≤ 128,000,000 B"),
     ("size", {}, "fp32", {}, 128_000_001, FAIL, "128,000,001 B"),
     ("size", {"target": {"gates": {"max_size": None}}}, "fp32", {}, 1000, NOT_RUN, "sets no max_size"),
-    ("engine", {"target": {"engine": "tensorrt"}}, "int8", {}, 1000, NOT_RUN, "only the device can build"),
+    ("coverage", {}, "int8", {}, 1000, PASS, "CPU 100.0% runs (of MACs)"),
+    ("coverage", {}, "int8", {"nowhere": [LOST]}, 1000, FAIL, "no provider takes acme:Foo (unknown domain acme)"),
+    (
+        "coverage",
+        COVERED,
+        "int8",
+        {"providers": [half("Azure"), half("CPU")]},
+        1000,
+        PASS,
+        "Azure 50.0% listed, CPU 50.0% listed",
+    ),
+    (
+        "coverage",
+        COVERED,
+        "int8",
+        {"providers": [TAKES_NONE, TAKES_ALL], "fallbacks": [SIN]},
+        1000,
+        FAIL,
+        "Sin is not Azure's: odd",
+    ),
+    ("coverage", COVERED, "int8", {"providers": HALVES, "uncounted": ["m"]}, 1000, FAIL, "not known"),
+    ("coverage", {"target": AZURE}, "int8", {}, 1000, PASS, "nothing is known of AzureExecutionProvider"),
+    ("partitions", {}, "int8", {"partitions": 9, "switches": 8}, 1000, PASS, "9 (8 switches"),
+    ("partitions", COVERED, "int8", {"partitions": 2, "switches": 1}, 1000, PASS, "≤ 2"),
+    ("partitions", COVERED, "int8", {"partitions": 3, "switches": 2, "fallbacks": [SIN]}, 1000, FAIL, "use Cos"),
+    (
+        "runtime",
+        {"target": {"outputs": {"custom_build": CustomBuild(flags=["--use_acl"])}}},
+        "int8",
+        {},
+        1000,
+        NOT_RUN,
+        "built on",
+    ),
     ("on-device", {"native": False}, "int8", {}, 1000, NOT_RUN, "all of this was seen on"),
 ]
-SEEN = {"providers", "engine", "on-device"}  # gates that say what was or was not seen: they never fail
+SEEN = {"providers", "runtime", "on-device"}  # gates that say what was or was not seen: they never fail
 
 
 @pytest.mark.parametrize(("name", "subject", "how", "outcome", "words"), CANDIDATES)
@@ -233,7 +296,7 @@ def test_a_gate_of_a_candidate(name: str, subject: str, how: dict[str, Any], out
 
 @pytest.mark.parametrize(("name", "how", "precision", "facts", "size", "outcome", "words"), SHIPPED)
 def test_a_gate_of_what_ships(
-    name: str, how: dict[str, Any], precision: str, facts: dict[str, Any], size: int, outcome: Outcome, words: str
+    name: str, how: dict[str, Any], precision: Precision, facts: dict[str, Any], size: int, outcome: Outcome, words: str
 ) -> None:
     gate = pick(made(**how).shipped(precision, facts, size), name, "shipped")
     assert (gate.outcome, words in f"{gate.measured} {gate.limit} {gate.why}") == (outcome, True), gate
@@ -244,7 +307,7 @@ def test_every_gate_is_seen_to_pass_and_to_fail() -> None:
         return re.split(r"@1\.| ", name, maxsplit=1)[0]
 
     case = made()
-    every = {kind(gate.name) for gate in [*case.candidates(), *case.shipped("fp32", {}, 1)]} | {"engine", "on-device"}
+    every = {kind(gate.name) for gate in [*case.candidates(), *case.shipped("fp32", {}, 1)]} | {"runtime", "on-device"}
     seen: dict[str, set[Outcome]] = {}
     for name, outcome in [*((n, o) for n, _, _, o, _ in CANDIDATES), *((n, o) for n, *_, o, _ in SHIPPED)]:
         seen.setdefault(kind(name), set()).add(outcome)

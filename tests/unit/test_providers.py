@@ -16,7 +16,7 @@ from conftest import ROOT
 from ortolan.errors import RecipeError
 from ortolan.recipe import provider_data
 from ortolan.recipe.load import load_target
-from ortolan.recipe.provider_data import FOLDER, Option, ProviderData, find, read
+from ortolan.recipe.provider_data import FOLDER, Asked, Option, ProviderData, find, read
 from ortolan.recipe.rules import KNOWN, SUFFIX
 from ortolan.recipe.schema import Target
 
@@ -308,7 +308,17 @@ def _rules(data: ProviderData) -> list[str]:
     rules += [f"Session: `{key} = {json.dumps(value)}`." for key, value in wants.items() if value is not None]
     rules += [f"All or none of {', '.join(f'`{name}`' for name in group)}." for group in data.together]
     rules += [f"One of {', '.join(f'`{name}`' for name in group)}." for group in data.either]
+    rules += [f"ONNX Runtime has it when built with `{data.build_flag}`."] if data.build_flag else []
+    rules += [f"Which nodes it takes: {_asked(one)}." for one in data.evidence]
+    rules += [f"Engines for compute capabilities {', '.join(data.compute_capabilities)}."] if data.compute_capabilities else []
+    rules += [f"Engines for {name}: HTP {soc.htp_arch}, SoC model {soc.soc_model}." for name, soc in data.socs.items()]
     return ["", *(f"- {rule}" for rule in rules)] if rules else []
+
+
+def _asked(one: Asked) -> str:
+    where = "the fleet's oldest runtime" if one.runtime == provider_data.FLEET else f"runtime `{one.runtime}`"
+    table = f", table `{one.table}`" if one.table else ""
+    return f"stage `{one.stage}` in {where}{table}" + (f", for {', '.join(one.platforms)}" if one.platforms else "")
 
 
 def _takes(option: Option) -> str:
@@ -333,6 +343,7 @@ def test_the_page_of_providers_is_current(request: pytest.FixtureRequest) -> Non
 def test_the_page_shows_every_field() -> None:
     """A new kind of fact must not stay out of the page unnoticed."""
     shown = {"name", "title", "options", "sources", "shapes", "max_opset", "web_name", "before", "together", "either"}
+    shown |= {"evidence", "build_flag", "compute_capabilities", "socs"}
     shown |= {"session", "qdq", "package", "absent_from", "int8"}  # int8 speaks in the checks, and by its source
     assert {one.name for one in fields(provider_data.ProviderData)} == shown
     assert all(one.default is not MISSING or one.default_factory is not MISSING for one in fields(Option) if one.name != "type")

@@ -9,6 +9,8 @@ from typing import Any
 from ..artifact import Gate
 from ..execute import Result, Results
 from ..plan import Candidates
+from ..recipe.provider_data import find
+from ..recipe.rules import CPU
 from ..sources import Job
 from .common import FP32, judge, loads, number, parity
 
@@ -16,7 +18,7 @@ from .common import FP32, judge, loads, number, parity
 def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     """Judge the float candidate: opset, shapes, validity; in every runtime, that it loads and computes as the framework does."""
     verified = {version: results[step.id].facts for version, step in found.verify.items()}
-    gates = [_opset(job, results[found.normalise.id]), _shapes(results[found.fixed.id])]
+    gates = [_opset(job, results[found.normalise.id]), _shapes(job, results[found.fixed.id])]
     gates.append(
         _valid(results[found.check.id], [version for version, facts in verified.items() if facts["onnx"]["runs"]], len(verified))
     )
@@ -43,18 +45,40 @@ def _opset(job: Job, result: Result) -> Gate:
     return judge("opset", FP32, found == wanted, f"{found}, IR {result.facts['ir']}", f"= {wanted}")
 
 
-def _shapes(result: Result) -> Gate:
-    """The axes that the target fixes are fixed, and what stays dynamic is named. A name that is nearly an axis is a slip."""
-    facts = result.facts
+def _shapes(job: Job, result: Result) -> Gate:
+    """The axes that the target fixes are fixed, and what stays dynamic is named. A name that is nearly an axis is a slip.
+
+    An axis that stays dynamic and that the target's first provider cannot take so fails.
+    """
+    facts, profiles = result.facts, job.target.recipe.profiles
     dynamic = sorted({str(axis) for shape in facts["dynamic_inputs"].values() for axis in shape if not isinstance(axis, int)})
     slips = {name: near[0] for name in facts["unknown"] if (near := difflib.get_close_matches(name, dynamic, n=1))}
     fixed = ", ".join(f"{axis} = {size}" for axis, size in sorted(facts["fixed"].items())) or "nothing to fix"
-    measured = fixed + (f"; {', '.join(dynamic)} dynamic" if dynamic else "")
+    measured = fixed + (f"; {', '.join(_axis(axis, profiles) for axis in dynamic)} dynamic" if dynamic else "")
     why = "; ".join(f"no axis '{name}' in [shapes]. Did you mean {near}?" for name, near in slips.items())
+    unmet = _unmet(job, dynamic)
     inside = [f"{node['op']} {node['node']}" for node in facts["dynamic_inside"]]
-    if not slips and inside:
+    if not slips and not unmet and inside:
         why = f"sizes that depend on data come from {', '.join(inside[:3])}"
-    return judge("shapes", FP32, not slips, measured, "", why)
+    return judge("shapes", FP32, not slips and not unmet, measured, "", "; ".join(filter(None, [why, unmet])))
+
+
+def _axis(name: str, profiles: Mapping[str, Mapping[str, int]]) -> str:
+    sizes = profiles.get(name)
+    return f"{name} {sizes['min']}…{sizes['opt']}…{sizes['max']}" if sizes else name
+
+
+def _unmet(job: Job, dynamic: Sequence[str]) -> str:
+    """The axes to which the first provider, which should get the nodes, needs a size or a profile."""
+    name, profiles = job.target.recipe.provider[0].name, job.target.recipe.profiles
+    data = None if name == CPU else find(name)
+    if data is None or data.shapes not in {"fixed", "profiles"}:
+        return ""
+    left = [axis for axis in dynamic if data.shapes == "fixed" or axis not in profiles]
+    wants = "takes fixed shapes only" if data.shapes == "fixed" else "builds engines for a size or a profile"
+    how = " or a profile { min = 1, opt = 4, max = 8 }" if data.shapes == "profiles" else ""
+    hint = f"say {left[0]} = <size>{how} in [shapes] of {job.target.name}" if left else ""
+    return f"{data.title} {wants}, and {', '.join(left)} has none: {hint}" if left else ""
 
 
 def _valid(result: Result, running: Sequence[str], versions: int) -> Gate:

@@ -65,7 +65,7 @@ def _quantised(job: Job, facts: Mapping[str, Any]) -> Gate:
 
 def _kernels(job: Job, facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """With exact kernels; and with this processor's own, which may saturate, when the target's are of its kind."""
-    return [("", facts), *([("@this-cpu", facts["default_kernels"])] if job.target.recipe.platform == host_platform() else [])]
+    return [("", facts), *([("@this-cpu", facts["default_kernels"])] if job.runs_on(host_platform()) else [])]
 
 
 def _sane(version: str, facts: Mapping[str, Any]) -> Gate:

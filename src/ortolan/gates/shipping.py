@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifact import Artifact, Gate, Outcome
+from ..coverage import silent
 from ..execute import Results
 from ..plan import Shipment
 from ..platforms import host_platform
 from ..sources import Job
 from .common import FP32, INT8, SHIPPED, judge, loads, parity, reasons, worst
+from .coverage import coverage
 
 _CPU = "CPUExecutionProvider"
 _ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
@@ -25,6 +27,9 @@ def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Re
         gates += [parity(job, version, facts, SHIPPED)] if precision == FP32 else []
         gates += [_ort(version, precision, facts)] if facts.get("ort") else []
         gates.append(_providers(job, version, facts))
+    gates += coverage(job.target.recipe.gates, results[ship.coverage.id].facts, silent(job))
+    for made in ship.made:
+        gates += made.judge({name: results[step.id].facts for name, step in made.steps.items()})
     gates.append(_size(job, artifacts))
     return gates + _device(job)
 
@@ -71,10 +76,6 @@ def _size(job: Job, artifacts: Sequence[Artifact]) -> Gate:
 def _device(job: Job) -> list[Gate]:
     """What only the device can prove."""
     gates = []
-    if job.target.recipe.engine == "tensorrt":
-        gates.append(
-            Gate("engine", SHIPPED, Outcome.NOT_RUN, why="no Jetson given: only the device can build its TensorRT engine")
-        )
     if job.target.recipe.platform != host_platform():
         why = f"all of this was seen on {host_platform()}, not on {job.target.recipe.platform}"
         gates.append(Gate("on-device", SHIPPED, Outcome.NOT_RUN, why=why))

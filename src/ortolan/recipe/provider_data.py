@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .rules import SUFFIX
 
+FLEET = "fleet"
 FOLDER = Path(__file__).parent / "providers"
 
 
@@ -71,12 +72,35 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked which nodes a provider takes: a stage and the runtime that it runs in, for these platforms or all.
+
+    ``fleet`` as ``runtime`` is that of the fleet's oldest version. ``table`` is the name of the provider's kernel tables.
+    """
+
+    stage: str
+    runtime: str
+    table: str = ""
+    platforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Soc:
+    """A system on a chip that context binaries are built for: its Hexagon architecture and Qualcomm's number of it."""
+
+    htp_arch: int
+    soc_model: int
+
+
+@dataclass(frozen=True)
 class ProviderData:
     """One execution provider. What is not known is empty or None; ``sources`` says where each other field comes from.
 
     ``shapes``: whether it takes dynamic axes, fixed ones only, or dynamic ones with a profile (min, opt, max). ``before``: the
     providers that must come after it. ``together``: options that are set all or not at all; ``either``: of which one may be.
-    ``absent_from``: packages of ONNX Runtime without it. ``web_name``: what onnxruntime-web calls it.
+    ``absent_from``: packages of ONNX Runtime without it. ``build_flag``: what builds ONNX
+    Runtime with it. ``web_name``: what onnxruntime-web calls it. ``evidence``: the first
+    whose platforms fit. ``compute_capabilities`` and ``socs``: what engines can be built for without the device.
     """
 
     name: str
@@ -94,6 +118,14 @@ class ProviderData:
     int8: Int8 | None = None
     package: tuple[Package, ...] = ()
     absent_from: tuple[str, ...] = ()
+    build_flag: str = ""
+    evidence: tuple[Asked, ...] = ()
+    compute_capabilities: tuple[str, ...] = ()
+    socs: dict[str, Soc] = field(default_factory=dict)
+
+    def asked(self, platform: str) -> Asked | None:
+        """What to ask about this provider for a platform."""
+        return next((one for one in self.evidence if platform in one.platforms or not one.platforms), None)
 
 
 @cache
@@ -111,7 +143,10 @@ def read(path: Path) -> ProviderData:
     kinds = {"session": SessionRules, "qdq": Scheme, "int8": Int8}
     rules = {key: kind(**_frozen(table.pop(key))) for key, kind in kinds.items() if key in table}
     packages = tuple(Package(**_frozen(one)) for one in table.pop("package", ()))
-    return ProviderData(options=options, package=packages, sources=table.pop("sources"), **rules, **_frozen(table))
+    asked = tuple(Asked(**_frozen(one)) for one in table.pop("evidence", ()))
+    socs = {name: Soc(**one) for name, one in table.pop("socs", {}).items()}
+    more: dict[str, Any] = {"package": packages, "evidence": asked, "socs": socs}
+    return ProviderData(options=options, sources=table.pop("sources"), **more, **rules, **_frozen(table))
 
 
 def _frozen(table: dict[str, Any]) -> dict[str, Any]:

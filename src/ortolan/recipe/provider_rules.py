@@ -143,11 +143,12 @@ def _range(text: str, option: Option) -> Iterator[Mistake]:
 def _versions(options: Options, data: ProviderData, oldest: str) -> Iterator[Mistake]:
     for key in options:
         last = data.options[key].newer_than if key in data.options else ""
-        if last and _numbers(oldest) <= _numbers(last):
+        if last and numbers(oldest) <= numbers(last):
             yield Mistake((key,), f"ONNX Runtime {oldest}, the oldest of the fleet, does not know it", f"{last} does not either.")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """``1.20.1`` as numbers that can be compared."""
     return tuple(map(int, version.split(".")))
 
 

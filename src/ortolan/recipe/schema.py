@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from . import provider_rules
+from .base import SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .nearest import did_you_mean
+from .outputs import CAPABILITY, TENSORRT, Outputs, unused
 from .rules import CPU, Mistake, check, once, provider, providers
+from .shapes import AxisShape
+from .shapes import mistakes as shape_mistakes
 
 DType = Literal["float32", "float16", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
-_SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$")
-_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _VERSION = r"^\d+\.\d+\.\d+$"
 _CALLABLE = r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
 _METRIC = r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$"
@@ -23,6 +24,8 @@ METRICS = ("top1", "top5", "agreement", "snr", "mse")
 
 WANTED = {
     _VERSION: "a full version like 1.20.1",
+    CAPABILITY: "a compute capability like 8.6",
+    TENSORRT: "a version of TensorRT like 10.3",
     _CALLABLE: "a file and a callable in it, like model.py:build",
     _METRIC: f"one of {', '.join(METRICS)}, or a file and a callable in it, like metric.py:score",
 }
@@ -38,31 +41,19 @@ def _axis(value: int | str) -> int | str:
 Axis = Annotated[int | str, AfterValidator(_axis)]
 
 
-class Strict(BaseModel):
-    """Frozen, and unknown keys are errors. Built on first use: an unused table costs no start-up time."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
-
-
-def _bytes(size: Any) -> Any:
-    match = _SIZE.match(size) if isinstance(size, str) else None
-    number = int(float(match[1]) * _UNITS[match[2]]) if match else size
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        check([Mistake((), "wants a number and a unit", "Write it like '8 MB' or '512 KiB'.")])
-    return number
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 # --- targets -----------------------------------------------------------------------------------------------------
+
+
+Package = Literal[
+    "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-web", "onnxruntime-android",
+    "onnxruntime-c",
+]  # fmt: skip
 
 
 class Fleet(Strict):
     """``[runtime]``: what the fleet runs. Artifacts must open in every version; the tag bears the oldest."""
 
-    package: Literal["onnxruntime", "onnxruntime-gpu"] = Field(default="onnxruntime", description="PyPI name on the device")
+    package: Package = Field(default="onnxruntime", description="its name on the device, in PyPI, npm, Maven or CocoaPods")
     versions: list[Annotated[str, Field(pattern=_VERSION)]] = Field(min_length=1, description="oldest and newest in the field")
     opset: int = Field(ge=7, le=26, description="opset of the ai.onnx domain in what ships")
 
@@ -76,7 +67,7 @@ class Provider(Strict):
     """``[[provider]]``: one execution provider, in priority order, options as ONNX Runtime spells them."""
 
     name: str = Field(json_schema_extra={"pattern": "ExecutionProvider$"})
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool] = Field(default={})
 
     @field_validator("name")
     @classmethod
@@ -126,39 +117,24 @@ class Quantize(Strict):
         return self
 
 
-class OrtFormat(Strict):
-    """``[outputs] ort``: the .ort file of ORT Mobile."""
-
-    style: Literal["fixed", "runtime"] = "fixed"
-    type_reduction: bool = True
-
-
-class Outputs(Strict):
-    """``[outputs]``: what lands in ``build/<target>/<tag>/``."""
-
-    onnx: bool = True
-    ort: OrtFormat | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.onnx and self.ort is None:
-            check([Mistake(("onnx",), "nothing would ship", "Leave it true, or ask for an .ort file: ort = {}.")])
-        return self
-
-
 class TargetGates(Strict):
     """``[gates]`` of a target: limits for everything built for it."""
 
     max_size: int | None = Field(
         default=None,
         description="of the model file that the device loads, like '8 MB'; in bytes without a unit",
-        json_schema_extra={"anyOf": [{"type": "string", "pattern": _SIZE.pattern}, {"type": "integer", "minimum": 1}]},
+        json_schema_extra=SIZE_SCHEMA,
     )
     min_quantized_macs: float = Field(default=0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
     min_agreement: float = Field(default=0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
     min_speedup: float = Field(default=1.1, gt=0, description="fp32 time / int8 time on one machine")
 
-    _size = field_validator("max_size", mode="before")(_bytes)
+    min_coverage: float | None = Field(
+        default=None, ge=0, le=1, description="share of multiply-accumulates on the providers before the CPU"
+    )
+    max_partitions: int | None = Field(default=None, ge=1, description="connected parts that the providers cut the model into")
+
+    _size = field_validator("max_size", mode="before")(in_bytes)
 
 
 class Target(Strict):
@@ -169,12 +145,13 @@ class Target(Strict):
     runtime: Fleet
     provider: list[Provider] = Field(default_factory=lambda: [Provider(name=CPU)], min_length=1)
     session: Session = Field(default_factory=Session)
-    shapes: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="axis = value; an absent axis stays dynamic")
+    shapes: dict[str, AxisShape] = Field(
+        default={}, description='axis = size, "dynamic", or { min, opt, max }; an absent axis stays dynamic'
+    )
     quantize: Quantize = Field(default_factory=Quantize)
     outputs: Outputs = Field(default_factory=Outputs)
     gates: TargetGates = Field(default_factory=TargetGates)
     models: list[str] = Field(default=["*"], min_length=1, description="names (globs) of the models that this target admits")
-    engine: Literal["none", "tensorrt"] = Field(default="none", description="tensorrt: only the device can build its engine")
 
     @field_validator("provider")
     @classmethod
@@ -187,7 +164,8 @@ class Target(Strict):
     def _together(self) -> Self:
         named = [(one.name, one.options) for one in self.provider]
         known = provider_rules.target(named, self.runtime.versions, dict(self.session), dict(self.quantize))
-        check([*self._quantizable(), *self._engine(), *known])
+        names = [one.name for one in self.provider]
+        check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known])
         return self
 
     def _quantizable(self) -> Iterator[Mistake]:
@@ -198,10 +176,20 @@ class Target(Strict):
             how = "[quantize] per_channel = false or policy" if self.quantize.per_channel else "[quantize] policy"
             yield Mistake(("runtime", "opset"), f"{what} needs opset {least} or newer", f'Raise it, or say {how} = "never".')
 
-    def _engine(self) -> Iterator[Mistake]:
-        """An engine is for the provider that loads it."""
-        if self.engine == "tensorrt" and not any(one.name == "TensorrtExecutionProvider" for one in self.provider):
-            yield Mistake(("engine",), "no provider would use it", 'Add a [[provider]] with name = "TensorrtExecutionProvider".')
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The axes that are fixed, with their size."""
+        return {axis: shape.fixed for axis, shape in self.shapes.items() if shape.fixed is not None}
+
+    @property
+    def examples(self) -> dict[str, int]:
+        """The axes with a size to check with: the fixed one, or the one that a profile is tuned for."""
+        return {axis: shape.opt for axis, shape in self.shapes.items() if shape.opt is not None}
+
+    @property
+    def profiles(self) -> dict[str, dict[str, int]]:
+        """The axes that are dynamic within bounds, ``{axis: {"min", "opt", "max"}}``."""
+        return {axis: shape.model_dump() for axis, shape in self.shapes.items() if shape.ranged}
 
 
 # --- models ------------------------------------------------------------------------------------------------------
@@ -238,7 +226,7 @@ class Input(Strict):
     shape: list[Axis]
     range: tuple[float, float] | None = Field(default=None, description="lowest and highest value that data may have")
 
-    _pair = field_validator("range", mode="before")(_tuple)
+    _pair = field_validator("range", mode="before")(as_tuple)
 
     @field_validator("range")
     @classmethod
@@ -278,7 +266,7 @@ class ImageData(Strict):
     std: list[Annotated[float, Field(gt=0)]] = Field(default=[1.0], min_length=1, max_length=3)
     limit: int | None = Field(default=None, ge=1)
 
-    _pair = field_validator("size", mode="before")(_tuple)
+    _pair = field_validator("size", mode="before")(as_tuple)
 
     @model_validator(mode="after")
     def _channels(self) -> Self:
@@ -330,7 +318,7 @@ class Model(Strict):
 
     description: str = ""
     source: Source
-    input: list[Input] = []
+    input: list[Input] = Field(default=[])
     outputs: list[str] = Field(default=[], description="names for the outputs, in order")
     axes: dict[str, Annotated[int, Field(ge=1)]] = Field(default={}, description="example size of a dynamic axis, 2 where absent")
     parity: Parity = Field(default_factory=Parity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .refused import Refused
@@ -84,24 +84,35 @@ def sort(graph: GraphProto) -> bool:
     return True
 
 
-def _order(graph: GraphProto) -> list[int]:
+def needs(graph: GraphProto) -> list[set[int]]:
+    """For each node, the nodes of the same graph whose outputs it reads, itself or in its nested graphs."""
     makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    needs = [{makers[name] for name in reads(node) if name in makers} for node in graph.node]
-    users: dict[int, list[int]] = {}
-    for index, need in enumerate(needs):
+    return [{makers[name] for name in reads(node) if name in makers} for node in graph.node]
+
+
+def users(needed: Sequence[set[int]]) -> dict[int, list[int]]:
+    """The other way round: which nodes read what a node makes."""
+    found: dict[int, list[int]] = {}
+    for index, need in enumerate(needed):
         for maker in need:
-            users.setdefault(maker, []).append(index)
-    ready = [index for index, need in enumerate(needs) if not need]
-    waiting = [len(need) for need in needs]
+            found.setdefault(maker, []).append(index)
+    return found
+
+
+def _order(graph: GraphProto) -> list[int]:
+    needed = needs(graph)
+    after = users(needed)
+    ready = [index for index, need in enumerate(needed) if not need]
+    waiting = [len(need) for need in needed]
     order: list[int] = []
     while ready:
         order.append(heapq.heappop(ready))
-        for user in users.get(order[-1], ()):
+        for user in after.get(order[-1], ()):
             waiting[user] -= 1
             if not waiting[user]:
                 heapq.heappush(ready, user)
-    if len(order) < len(needs):
-        _refuse_cycle(graph, set(range(len(needs))) - set(order))
+    if len(order) < len(needed):
+        _refuse_cycle(graph, set(range(len(needed))) - set(order))
     return order
 
 

@@ -34,14 +34,14 @@ class Macs:
         return self.quantised / self.total if self.total else 0.0
 
 
-def count(model: ModelProto) -> Macs:
+def count(model: ModelProto, preset: str = quant_nodes.DEFAULT) -> Macs:
     """Count the multiply-accumulates of convolutions, matrix products and recurrent layers, in nested graphs too.
 
-    Shapes come from ``onnx.shape_inference``. A node is quantised when its data comes out of a DequantizeLinear node, or when
-    its operator computes on integers.
+    Shapes come from ``onnx.shape_inference``. A node is quantised when its data comes out of a DequantizeLinear node and
+    the preset quantises its operator, or when its operator computes on integers.
     """
     inferred = quant_nodes.inferred(model)
-    lowered = quant_nodes.quantised(inferred)
+    lowered = quant_nodes.quantised(inferred, preset)
     total, low, unknown = 0, 0, list[str]()
     known: dict[str, Shape] = {}
     for depth, graph in enumerate(graphs.graphs(inferred.graph)):
@@ -54,6 +54,22 @@ def count(model: ModelProto) -> Macs:
             total += macs
             low += macs if node.op_type in _INTEGER or (not depth and index in lowered) else 0
     return Macs(total, low, tuple(unknown))
+
+
+def per_node(model: ModelProto) -> list[int | None]:
+    """Multiply-accumulates of each node of the main graph, its nested graphs included; None where a shape is not known."""
+    inferred = quant_nodes.inferred(model)
+    known = _shapes(inferred.graph)
+    return [_whole(node, known) for node in inferred.graph.node]
+
+
+def _whole(node: NodeProto, known: Mapping[str, Shape]) -> int | None:
+    found = [_macs(node, known)]
+    for inner in graphs.subgraphs(node):
+        around = {**known, **_shapes(inner)}
+        found += [_whole(one, around) for one in inner.node]
+    counted = [macs for macs in found if macs is not None]
+    return sum(counted) if len(counted) == len(found) else None
 
 
 def _shapes(graph: GraphProto) -> dict[str, Shape]:

@@ -1,0 +1,83 @@
+"""The steps that ask which nodes each provider of a target takes, and the one that puts the answers together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import origin
+from .contract import contract
+from .recipe.provider_data import FLEET, Asked, find
+from .recipe.schema import Provider
+from .sources import TOOLS, Job
+from .step import Ref, Source, Step
+
+
+def plan(job: Job, model: Ref, samples: Ref, proven: Mapping[str, Ref]) -> Step:
+    """The ``coverage`` step of a model. ``proven``: evidence that engines of this build gave already, by provider."""
+    asked = _asked(job)
+    wanted = [one for one in job.target.recipe.provider if one.name in asked]
+    known = {one.name: proven.get(one.name) or _ask(job, one, asked[one.name], model, samples) for one in wanted}
+    read: dict[str, Source] = {"model": model, **{f"evidence:{name}": ref for name, ref in known.items()}}
+    return job.step("coverage", read, providers=list(known))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The steps that a model needs before it can be asked about, and the one that says what became of it."""
+
+    fixed: Step
+    covered: Step
+
+
+def survey(job: Job) -> Survey:
+    """A model as it comes, with the target's shapes: nothing else is done to it before the providers are asked."""
+    imported = origin.load(job)
+    fixed = job.step("fix_shapes", {"model": imported["model.onnx"]}, shapes=job.target.recipe.sizes)
+    axes = dict(job.model.recipe.axes) | job.target.recipe.examples
+    samples = job.step("make_samples", {"model": fixed["model.onnx"]}, inputs=job.inputs(), axes=axes, count=1, data=None)
+    return Survey(fixed, plan(job, fixed["model.onnx"], samples["samples.npz"], {}))
+
+
+def runtimes(job: Job) -> set[str]:
+    """The runtimes that are asked."""
+    return {_runtime(job, asked) for asked in _asked(job).values()}
+
+
+def survey_runtimes(job: Job) -> set[str]:
+    """The runtimes that the steps of a survey run in."""
+    return {origin.runtime(job), TOOLS, *runtimes(job)}
+
+
+def silent(job: Job) -> list[str]:
+    """Providers of the target of which nothing can be asked: plug-ins without a data file."""
+    asked = _asked(job)
+    return [one.name for one in job.target.recipe.provider if one.name not in asked]
+
+
+def _asked(job: Job) -> dict[str, Asked]:
+    recipe = job.target.recipe
+    known = {one.name: data.asked(recipe.platform) for one in recipe.provider if (data := find(one.name))}
+    return {name: asked for name, asked in known.items() if asked}
+
+
+def _runtime(job: Job, asked: Asked) -> str:
+    return job.runtime(job.oldest) if asked.runtime == FLEET else asked.runtime
+
+
+def _ask(job: Job, provider: Provider, asked: Asked, model: Ref, samples: Ref) -> Ref:
+    """One provider's evidence; each stage gets of these what it declares."""
+    params: dict[str, Any] = {
+        "provider": provider.model_dump(mode="json"),
+        "version": job.oldest,
+        "session": job.opened()["session"],
+    }
+    read: dict[str, Source] = {"model": model, "samples": samples}
+    if asked.table:
+        read["table"] = job.trees[f"kernels:{provider.name}"]
+    takes = contract(asked.stage)
+    wanted = {name: source for name, source in read.items() if name in takes.inputs}
+    given = {name: value for name, value in params.items() if name in takes.params}
+    step = job.step(asked.stage, wanted, _runtime(job, asked), note=provider.name, **given)
+    return step["evidence.json"]

@@ -1,0 +1,23 @@
+"""What ships beside the ``.onnx``: one module for each table of ``[outputs]``, with its steps and its gates."""
+
+from __future__ import annotations
+
+from ..sources import Job
+from . import custom_build, ort
+from .made import Made, Shipping
+
+KINDS = {"custom_build": custom_build, "ort": ort}
+"""The module of each output, by its key in ``[outputs]``: ``plan`` and the ``RUNTIMES`` that its steps run in."""
+
+
+def runtimes(job: Job) -> set[str]:
+    """The runtimes that the outputs of a target need beside those of its fleet."""
+    return {name for kind in job.target.recipe.outputs.tables() for name in KINDS[kind].RUNTIMES}
+
+
+def plan(given: Shipping) -> list[Made]:
+    """The outputs that a target asks for."""
+    return [KINDS[name].plan(given, table) for name, table in given.job.target.recipe.outputs.tables().items()]
+
+
+__all__ = ["KINDS", "Made", "Shipping", "plan", "runtimes"]

@@ -1,0 +1,154 @@
+"""``[outputs]``: what lands beside the manifest. What only one kind of device reads is a table of its own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from .base import SIZE_SCHEMA, Strict, in_bytes
+from .nearest import did_you_mean
+from .provider_data import find
+from .rules import CPU, Mistake, check
+
+_FLAGS = Path(__file__).parent / "build_flags.toml"
+CAPABILITY = r"^\d+\.\d+$"
+TENSORRT = r"^1\d\.\d+$"
+
+
+class OrtFormat(Strict):
+    """``[outputs] ort``: the .ort file of ORT Mobile."""
+
+    provider: ClassVar[str] = ""
+    style: Literal["fixed", "runtime"] = "fixed"
+    type_reduction: bool = True
+
+
+class RtxEngines(Strict):
+    """``[outputs] tensorrt_rtx``: TensorRT-RTX engines, built without a GPU, one for each compute capability."""
+
+    provider: ClassVar[str] = "NvTensorRTRTXExecutionProvider"
+    compute_capabilities: list[Annotated[str, Field(pattern=CAPABILITY)]] = Field(min_length=1, description="8.6, 8.9, 12.0")
+
+    @field_validator("compute_capabilities")
+    @classmethod
+    def _known(cls, given: list[str]) -> list[str]:
+        check(_names("compute capability", given, _data(cls.provider, "compute_capabilities")))
+        return sorted(set(given), key=lambda text: tuple(map(int, text.split("."))))
+
+
+class EngineKit(Strict):
+    """``[outputs] tensorrt``: all that a Jetson needs to build its TensorRT engine itself."""
+
+    provider: ClassVar[str] = "TensorrtExecutionProvider"
+    version: str = Field(pattern=TENSORRT, description="TensorRT on the device: JetPack 6.1 and 6.2 have 10.3")
+    workspace: int = Field(default=2**30, description="most memory of a layer, like '1 GiB'", json_schema_extra=SIZE_SCHEMA)
+    dla_core: int | None = Field(default=None, ge=0, le=1, description="deep learning accelerator; the GPU takes what it refuses")
+    timing_cache: bool = Field(default=True, description="keep kernel timings on the device, so that engines build alike")
+
+    _size = field_validator("workspace", mode="before")(in_bytes)
+
+
+class QnnContext(Strict):
+    """``[outputs] qnn``: a context binary for the Hexagon processor of one Snapdragon."""
+
+    provider: ClassVar[str] = "QNNExecutionProvider"
+    soc: str = Field(description="name of the SoC, like SM8650")
+
+    @field_validator("soc")
+    @classmethod
+    def _known(cls, given: str) -> str:
+        check(_names("SoC", [given], _data(cls.provider, "socs")))
+        return given
+
+
+class OpenVinoIr(Strict):
+    """``[outputs] openvino``: OpenVINO's own format, and blobs compiled for one device."""
+
+    provider: ClassVar[str] = "OpenVINOExecutionProvider"
+    compress_to_fp16: bool = Field(default=False, description="weights in half precision")
+    blob: bool = Field(default=False, description="also a compiled blob for CPUs of this kind and this version of OpenVINO")
+
+
+class WebPackage(Strict):
+    """``[outputs] web``: the model with the files of onnxruntime-web that run it in a browser."""
+
+    provider: ClassVar[str] = ""
+    format: Literal["onnx", "ort"] = Field(default="onnx", description="of the model that the page loads")
+    threads: int = Field(default=1, ge=1, le=64, description="of WebAssembly; more than one needs COOP and COEP headers")
+
+
+class CustomBuild(Strict):
+    """``[outputs] custom_build``: how the ONNX Runtime of this target is built, as no package has its providers."""
+
+    provider: ClassVar[str] = ""
+    flags: list[str] = Field(min_length=1, description="of ONNX Runtime's build.sh, each with its values behind it")
+
+    @field_validator("flags")
+    @classmethod
+    def _known(cls, given: list[str]) -> list[str]:
+        check(_flags(given))
+        return given
+
+
+class Outputs(Strict):
+    """``[outputs]``: what lands in ``build/<target>/<tag>/``."""
+
+    onnx: bool = True
+    ort: OrtFormat | None = None
+    tensorrt_rtx: RtxEngines | None = None
+    tensorrt: EngineKit | None = None
+    qnn: QnnContext | None = None
+    openvino: OpenVinoIr | None = None
+    web: WebPackage | None = None
+    custom_build: CustomBuild | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.onnx and not any(table for name, table in self.tables().items() if name != "custom_build"):
+            check([Mistake(("onnx",), "nothing would ship", "Leave it true, or ask for an .ort file: ort = {}.")])
+        return self
+
+    def tables(self) -> dict[str, Any]:
+        """The outputs that are asked for beside the ``.onnx``, by key."""
+        return {name: table for name in type(self).model_fields if name != "onnx" and (table := getattr(self, name)) is not None}
+
+
+def unused(outputs: Outputs, providers: Sequence[str]) -> Iterator[Mistake]:
+    """An engine is for the provider that loads it, and a build of ONNX Runtime has the providers that its flags ask for."""
+    flags = outputs.custom_build.flags if outputs.custom_build else []
+    for name in providers if flags else ():
+        data = None if name == CPU else find(name)
+        if data and data.build_flag not in ["", *flags]:
+            what = f"a build without {data.build_flag} has no {data.title}"
+            yield Mistake(("outputs", "custom_build", "flags"), what, f'Add "{data.build_flag}".')
+    for name, table in outputs.tables().items():
+        if table.provider and table.provider not in providers:
+            yield Mistake(("outputs", name), "no provider would use it", f'Add a [[provider]] with name = "{table.provider}".')
+
+
+def _names(what: str, given: Sequence[str], known: Sequence[str]) -> Iterator[Mistake]:
+    for index, one in enumerate(given):
+        if one not in known:
+            at = (index,) if what != "SoC" else ()
+            near = did_you_mean(one, known, quote='"') or f"Known are {', '.join(known)}."
+            yield Mistake(at, f'"{one}" is not a {what} that engines can be built for', near)
+
+
+def _flags(given: Sequence[str]) -> Iterator[Mistake]:
+    known = tomllib.loads(_FLAGS.read_text())
+    for index, flag in enumerate(given):
+        if flag in known["gone"]:
+            yield Mistake((index,), f"{flag} is gone", f"{known['gone'][flag]}.")
+        elif flag.startswith("-") and flag not in known["flags"]:
+            yield Mistake((index,), f"ONNX Runtime's build.sh has no {flag}", did_you_mean(flag, known["flags"], quote='"'))
+
+
+def _data(provider: str, what: str) -> list[str]:
+    """Names that the provider's data file knows."""
+    data = find(provider)
+    found: Sequence[str] | Mapping[str, Any] = getattr(data, what) if data else ()
+    return list(found)
