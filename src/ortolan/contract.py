@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from . import digest
-
-STAGES = Path(__file__).parent / "stages"
+from .stage_files import stage_files
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def contract(name: str) -> Contract:
     many = frozenset(name[:-1] for name in module.INPUTS if name.endswith("*"))
     inputs, optional_inputs = _names(tuple(name for name in module.INPUTS if not name.endswith("*")))
     outputs, optional_outputs = _names(module.OUTPUTS)
-    source = digest.of_tree({path: digest.of_bytes(data) for path, data in sources(name).items()})
+    source = digest.of_tree({path: digest.of_bytes(data) for path, data in stage_files(name).items()})
     return Contract(
         name, inputs, optional_inputs, many, frozenset(module.PARAMS), outputs, optional_outputs,
         getattr(module, "CPU", False), source,
@@ -52,15 +50,3 @@ def contract(name: str) -> Contract:
 
 def _names(declared: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
     return tuple(n.removesuffix("?") for n in declared), frozenset(n[:-1] for n in declared if n.endswith("?"))
-
-
-def sources(name: str) -> Mapping[str, bytes]:
-    """The files that a stage consists of, ``{path below the step's folder: bytes}``: its module and all of ``lib``."""
-    module = importlib.import_module(f"{__package__}.stages.{name}")
-    return {f"stages/{name}.py": Path(str(module.__file__)).read_bytes(), **_shared()}
-
-
-@lru_cache
-def _shared() -> Mapping[str, bytes]:
-    files = [STAGES / "__init__.py", *sorted(p for p in (STAGES / "lib").rglob("*") if p.is_file() and p.suffix != ".pyc")]
-    return {f"stages/{p.relative_to(STAGES).as_posix()}": p.read_bytes() for p in files}

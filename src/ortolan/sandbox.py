@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contract import sources
+from .stage_files import stage_files
 
 Fetch = Callable[[Path], None]
 
 
 def prepare(folder: Path, stage: str, inputs: Mapping[str, str], files: Mapping[str, Fetch], params: Mapping[str, Any]) -> None:
     """Fill ``folder``: ``inputs`` maps names to paths below it, ``files`` says how to bring each file to its path."""
-    for path, data in sources(stage).items():
+    for path, data in stage_files(stage).items():
         _parent(folder / path).write_bytes(data)
     for path, fetch in files.items():
         fetch(_parent(folder / path))

@@ -18,8 +18,9 @@ from conftest import ROOT, Workspace
 from ortolan import digest
 from ortolan.build import executor_for
 from ortolan.cache import Cache, user_cache
-from ortolan.contract import STAGES, contract
+from ortolan.contract import contract
 from ortolan.errors import OrtolanError
+from ortolan.stage_files import STAGES, stage_files
 from ortolan.why import Change, differing, judged_by, last_build, summary, why
 from program import call
 
@@ -97,12 +98,14 @@ def another_calibrate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     folder.mkdir()
     (folder / "calibrate.py").write_text((STAGES / "calibrate.py").read_text() + "# a remark\n")
     contract.cache_clear()
+    stage_files.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(ortolan.stages, "__path__", [str(folder), *ortolan.stages.__path__])
         patch.delitem(sys.modules, "ortolan.stages.calibrate", raising=False)
         yield folder
     sys.modules.pop("ortolan.stages.calibrate", None)
     contract.cache_clear()
+    stage_files.cache_clear()
 
 
 def test_the_source_of_a_stage(finished: Workspace, another_calibrate: Path) -> None:

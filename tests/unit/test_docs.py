@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ortolan.contract import STAGES, contract
+from ortolan.contract import contract
 from ortolan.recipe.jsonschema import schemas
+from ortolan.stage_files import STAGES
 
 DOCS = Path(__file__).parents[2] / "docs"
 START, END = "<!-- generated from the stages by tests/unit/test_docs.py --update -->\n", "<!-- end -->"
