@@ -1,0 +1,1 @@
+"""What an engine kit carries to a device: scripts that stand alone there, and whose rules the build shares."""
