@@ -43,9 +43,8 @@ def count(model: ModelProto, preset: str = quant_nodes.DEFAULT) -> Macs:
     inferred = quant_nodes.inferred(model)
     lowered = quant_nodes.quantised(inferred, preset)
     total, low, unknown = 0, 0, list[str]()
-    known: dict[str, Shape] = {}
+    known = _known(inferred)
     for depth, graph in enumerate(graphs.graphs(inferred.graph)):
-        known |= _shapes(graph)
         for index, node in enumerate(graph.node):
             macs = _macs(node, known)
             if macs is None:
@@ -57,19 +56,27 @@ def count(model: ModelProto, preset: str = quant_nodes.DEFAULT) -> Macs:
 
 
 def per_node(model: ModelProto) -> list[int | None]:
-    """Multiply-accumulates of each node of the main graph, its nested graphs included; None where a shape is not known."""
+    """The multiply-accumulates of each node of the main graph, those of the graphs that it holds included, in their order.
+
+    ``None`` for a node of which any part multiplies on unknown shapes. All parts of an ``If`` count, and a loop's body once.
+    """
     inferred = quant_nodes.inferred(model)
-    known = _shapes(inferred.graph)
+    known = _known(inferred)
     return [_whole(node, known) for node in inferred.graph.node]
 
 
 def _whole(node: NodeProto, known: Mapping[str, Shape]) -> int | None:
-    found = [_macs(node, known)]
-    for inner in graphs.subgraphs(node):
-        around = {**known, **_shapes(inner)}
-        found += [_whole(one, around) for one in inner.node]
-    counted = [macs for macs in found if macs is not None]
-    return sum(counted) if len(counted) == len(found) else None
+    held = (each for outer in graphs.subgraphs(node) for graph in graphs.graphs(outer) for each in graph.node)
+    parts = [_macs(each, known) for each in (node, *held)]
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def _known(model: ModelProto) -> dict[str, Shape]:
+    """The shapes of all tensors, of nested graphs too."""
+    known: dict[str, Shape] = {}
+    for graph in graphs.graphs(model.graph):
+        known |= _shapes(graph)
+    return known
 
 
 def _shapes(graph: GraphProto) -> dict[str, Shape]:
