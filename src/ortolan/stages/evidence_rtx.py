@@ -39,7 +39,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         note = _DOUBLE if doubles & {*node.input, *node.output} else ""
         if index in misread:
             verdicts.append(evidence.Verdict(evidence.UNSUPPORTED, misread[index], trt_qdq.FIX))
-        elif refused[index]:
+        elif refused[index] and node.op_type != "Constant":  # a value, and no computation
             why = refused[index] if own else _OTHERS + refused[index]
             verdicts.append(evidence.Verdict(evidence.UNSUPPORTED, why, _fix(node, sparse)))
         else:

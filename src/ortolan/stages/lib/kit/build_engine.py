@@ -286,7 +286,7 @@ def fits(engine: Path, record: Path, kit: Kit) -> bool:
         return False
 
 
-def ort_options(kit: Kit, stem: str, out: Path) -> Dict[str, str]:
+def ort_options(kit: Kit, stem: str, out: Path) -> dict[str, str]:
     """The options of ONNX Runtime's TensorRT provider that keep its own caches under the same name."""
     options = kit.data["onnxruntime"]["options"]
     return {key: value.replace("{engine}", stem).replace("{folder}", str(out)) for key, value in options.items()}
