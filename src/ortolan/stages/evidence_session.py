@@ -29,7 +29,7 @@ _FIXES = {
     "is not a registered function/op": "replace it by standard operators, or put a local function of that name into the model",
     "No Op registered": "replace it by standard operators, or by another opset's",
     "No opset import": "replace it by standard operators, or import the opset of its domain",
-    "does not support the following ONNX operations": "replace it, or unroll its nested graph, inside which the provider takes nodes",
+    "does not support the following ONNX operations": "replace it; if it holds a nested graph, the provider took nodes inside",
     "Could not find an implementation": "cast its inputs to float32, lower the opset, or use another operator",
 }
 
@@ -153,8 +153,8 @@ def _unopened(model: ModelProto, params: Mapping[str, Any], tried: _Tried) -> li
 
 
 def _blame(model: ModelProto, refused: Sequence[str]) -> str:
-    names = [graphs.label(node) for node, why in zip(model.graph.node, refused, strict=True) if why]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004  as many as a line holds
+    names = [graphs.label(node) for node, why in zip(model.graph.node, refused, strict=True) if probes.is_refused(why)]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f" because of {', '.join(names[:3])}{more}" if names else ""
 
 

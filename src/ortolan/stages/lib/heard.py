@@ -14,9 +14,10 @@ from . import sessions
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HEAD = re.compile(r"^.*?\[([WEF]):onnxruntime:[^,\]]*, [^\]]*\] ?")
 _NUMBER = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : (?:Exception during initialization: )?")
-_WHERE = re.compile(r":? Exception from \S+:\d+:$| node with name ''")  # a place in OpenVINO's sources; a node without a name
+_NOISE = re.compile(r":? Exception from \S+:\d+:$| node with name ''| Please refer https?://.*")
 _OURS = "Could not write a profile"  # a session with a profile that did not open
-_PROVIDERS_OWN = re.compile(r"^.*?(?=\[OpenVINO)")  # before it stand file, line and signature, of one function or more
+# file, line and signature of a provider's own functions, one or more
+_PROVIDERS_OWN = re.compile(r"^.*?(?=\[OpenVINO)|^\S+\.cc:\d+ .*?<lambda\(.*?\)> ")
 
 
 @contextmanager
@@ -60,5 +61,5 @@ def reason(error: BaseException | str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    first = _WHERE.sub("", _PROVIDERS_OWN.sub("", _NUMBER.sub("", lines[0])))
+    first = _NOISE.sub("", _PROVIDERS_OWN.sub("", _NUMBER.sub("", lines[0])))
     return ": ".join(sessions.first_line(RuntimeError(line)) for line in [first, lines[-1]][: len(lines)])

@@ -14,6 +14,7 @@ from .weightless import without_weights
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
+_UNASKED = "cannot be asked"
 _SMALL = 64  # elements; axes, shapes and scales, which some kernels want as constants, have fewer
 
 
@@ -35,6 +36,11 @@ def refusals(model: ModelProto, opens: Callable[[bytes], object]) -> list[str]:
             answers[alone] = _refusal(alone, opens)
         found.append(answers[alone])
     return found
+
+
+def is_refused(answer: str) -> bool:
+    """Whether a node was asked and refused for its own sake."""
+    return bool(answer) and not answer.startswith(_UNASKED)
 
 
 def _refusal(model: bytes, opens: Callable[[bytes], object]) -> str:
@@ -64,7 +70,7 @@ class _Known:
         reads = sorted(graphs.reads(node))
         missing = [name for name in reads if self._type_of(name) is None]
         if missing:
-            return f"cannot be asked: the type of its input '{missing[0]}' is not known"
+            return f"{_UNASKED}: the type of its input '{missing[0]}' is not known"
         nested = any(True for _ in graphs.subgraphs(node))  # whose inner nodes keep the names that they read
         renamed = {name: name if nested else f"i{index}" for index, name in enumerate(dict.fromkeys(node.input)) if name}
         renamed |= {name: name for name in reads if name not in renamed}
