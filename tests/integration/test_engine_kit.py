@@ -148,6 +148,7 @@ def test_quantised_models(run_stage: RunStage, tmp_path: Path) -> None:
     good, bad = (run_stage("quantise", "tools", inputs, params).out / "model.onnx" for params in (signed, QUANTIZE))
     made = kit(run_stage, tmp_path, good, profiles={})
     assert made.facts["quantised"]
+    assert made.facts["doubtful"] == []
     assert made.facts["onnxruntime"]["options"]["trt_int8_enable"] == "True"
     for wrong, params in ((bad, {}), (good, {"dla_core": 0})):
         said = run_stage("engine_kit", "tools", {"model": wrong}, PARAMS | {"profiles": {}} | params).refused

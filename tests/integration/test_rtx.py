@@ -97,6 +97,36 @@ def test_int8_in_the_tensorrt_scheme_is_built(run_stage: RunStage, shared_data: 
     assert facts["warnings"] == []
 
 
+def quantised_scalar(more: str) -> ModelProto:
+    weights: dict[str, Any] = {"c": np.array(64, np.int8), "s": np.array(0.01, np.float32), "z": np.array(0, np.int8)}
+    weights["axis"] = np.array([0], np.int64)
+    nodes = "q = QuantizeLinear(x, s, z)\n d = DequantizeLinear(q, s, z)\n e = DequantizeLinear(c, s, z)\n"
+    return models.graph(f"(float[2,3] x) => (float[2,3] y) {{ {nodes} {more} }}", weights=weights)
+
+
+def test_a_quantised_scalar_is_given_an_axis_where_that_changes_nothing(run_stage: RunStage, tmp_path: Path) -> None:
+    """TensorRT-RTX's parser takes it, and its builder only with an axis."""
+    facts, _ = built(run_stage, written(quantised_scalar("y = Mul(d, e)"), tmp_path))
+    assert facts["repairs"] == ["c"]
+    assert facts["outputs"][0]["shape"] == [2, 3]
+    other = written(quantised_scalar("u = Unsqueeze(e, axis)\n y = Mul(d, u)"), tmp_path, "other.onnx")
+    assert levels(evidence(run_stage, other)) == ["accepted"] * 5
+    assert "Quantized constant (c)" in refused(run_stage, other)["why"]
+
+
+@pytest.mark.slow
+def test_a_real_detector_in_int8_is_built_for_every_capability(run_stage: RunStage, shared_data: Path, tmp_path: Path) -> None:
+    given = {"name": "input", "dtype": "float32", "shape": [1, 3, 240, 320], "range": None}
+    source = shared_data / "onnx" / "ultraface_rfb320.onnx"
+    normal = run_stage("normalise", "tools", {"model": source}, {"opset": 17}).out / "model.onnx"
+    ready = run_stage("preprocess", "tools", {"model": normal}, {}).out / "model.onnx"
+    array = np.random.default_rng(0).random((2, 3, 240, 320), np.float32)
+    model = quantised(run_stage, ready, tmp_path, given, array, **SIGNED)
+    for name in ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121"):
+        facts, _ = built(run_stage, model, compute_capability=name)
+        assert facts["quantised"] > 100
+
+
 def test_half_precision_stays_half(run_stage: RunStage, tmp_path: Path) -> None:
     weights = {"w": np.ones((3, 4), np.float16)}
     model = models.graph("(float16[2,3] x) => (float16[2,4] y) { y = MatMul(x, w) }", weights=weights)

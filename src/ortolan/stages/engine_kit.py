@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, kit_files, signature, trt_profiles, trt_qdq, trt_types
+from .lib import canon, kit_files, signature, trt_profiles, trt_qdq, trt_repair, trt_types
 from .lib.kit import build_engine
 from .lib.refused import Refused
 
@@ -27,8 +27,9 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """``model_file``: where the bundle keeps the model, below the kit's folder. ``tensorrt``: what the fleet has, ``10.3``.
 
     ``profiles`` is ``{axis: {min, opt, max}}``, ``workspace`` bytes or ``None``, ``dla_core`` a number or ``None``. Facts: what
-    ``engine.json`` holds, ``quantised``, ``unknown_profiles``, ``typing`` and ``engine``, which is always not run. Refused: what
-    TensorRT misreads or refuses for certain (``trt_qdq``), an axis without a profile, and what a DLA cannot do.
+    ``engine.json`` holds, ``quantised``, ``doubtful`` (quantised scalars, which TensorRT-RTX's builder refuses),
+    ``unknown_profiles``, ``typing`` and ``engine``, which is always not run. Refused: what TensorRT misreads or refuses for
+    certain (``trt_qdq``), an axis without a profile, and what a DLA cannot do.
     """
     _check_names(params)
     model = canon.load(inputs["model"])
@@ -45,6 +46,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     return data | {
         "quantised": trt_qdq.quantised(model),
         "unknown_profiles": trt_profiles.unknown(model, params["profiles"]),
+        "doubtful": trt_repair.scalars(model),
         "typing": "strong" if build_engine.strongly_typed(settings, params["tensorrt"]) else "weak, float16 where it is faster",
         "engine": {"outcome": "not-run", "why": "no Jetson here: standard TensorRT builds an engine on the device that runs it"},
     }

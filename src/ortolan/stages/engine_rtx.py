@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import canon, evidence, graphs, signature, trt_engine, trt_load, trt_profiles, trt_qdq, trt_types
+from .lib import canon, evidence, graphs, signature, trt_engine, trt_load, trt_profiles, trt_qdq, trt_repair, trt_types
 from .lib.kit import build_engine
 
 INPUTS = ("model",)
@@ -20,9 +20,9 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """``compute_capability`` is ``SM86`` …; ``profiles`` is ``{axis: {min, opt, max}}``; ``workspace`` is bytes or ``None``.
 
     Facts: ``tensorrt`` and ``compute_capability``; ``size``; ``inputs`` and ``outputs`` as TensorRT has them (``null``: dynamic);
-    ``profiles`` by input and ``unknown_profiles``; ``nodes`` of the model and ``layers`` of the network; ``quantised``;
-    ``settings``; ``read_back``, as ``trt_engine.read_back`` gives it; ``narrowed``,
-    float64 tensors that it computes as float32; ``loads``, which is always not run; ``warnings``;
+    ``profiles`` by input and ``unknown_profiles``; ``nodes`` of the model and ``layers`` of the network; ``quantised``, Q/DQ
+    nodes; ``settings``; ``read_back``, as ``trt_engine.read_back`` gives it; ``repairs``, quantised scalars that were given an
+    axis; ``narrowed``, float64 tensors that it computes as float32; ``loads``, which is always not run; ``warnings``;
     ``suffix``, which makes a file's name of a tag. Refused: unknown capability, Q/DQ that TensorRT misreads, an axis without a
     profile, nodes that the parser does not take, inputs or outputs of other types, and what the builder cannot build.
     """
@@ -30,6 +30,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     target = trt_engine.capability(trt, params["compute_capability"])
     model = canon.load(inputs["model"])
     trt_qdq.check(model)
+    repairs = trt_repair.give_axes(model)
     settings = {
         "profiles": trt_profiles.of_model(model, params["profiles"]), "workspace": params["workspace"], "tf32": params["tf32"],
         "dla_core": None, "gpu_fallback": False,
@@ -55,6 +56,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "layers": made[1].num_layers,
         "quantised": sum(node.op_type in {trt_qdq.Q, trt_qdq.DQ} for node in graphs.nodes(model)),
         "read_back": trt_engine.read_back(trt, engine, target.name, names),
+        "repairs": repairs,
         "narrowed": trt_types.doubles(model),
         "loads": {"outcome": "not-run", "why": PROVED_BY_A_GPU},
         "warnings": sorted({text for severity, text in logger.lines if severity == "WARNING"}),
