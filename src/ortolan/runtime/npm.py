@@ -45,7 +45,7 @@ def packages(lock: Path) -> dict[str, str]:
 def install(wanted: Path, place: Path, site: Path, *, doing: str) -> None:
     """Install what ``wanted/package-lock.json`` locks into ``place/node_modules``; no package's own scripts run.
 
-    ``site`` is the environment's site-packages. RuntimeSetupError with the end of what npm said when it fails.
+    ``site`` is the environment's site-packages. RuntimeSetupError with the start of what npm said when it fails.
     """
     node, cli = site / _INSIDE / "bin" / "node", site / _INSIDE / "lib" / FOLDER / "npm" / "bin" / "npm-cli.js"
     if not node.is_file() or not cli.is_file():
@@ -57,7 +57,7 @@ def install(wanted: Path, place: Path, site: Path, *, doing: str) -> None:
         cwd=place, env=environment(os.environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        said = "\n".join(done.stderr.strip().splitlines()[-12:])
+        said = "\n".join(done.stderr.strip().splitlines()[:12])
         raise RuntimeSetupError("npm failed", where=doing, why=said, hint=_hint(said))
     (place / _FILES).write_text(json.dumps(_digests(place, _listed(place)), sort_keys=True))
 
@@ -67,7 +67,7 @@ def _hint(said: str) -> str:
         return "free some disk space and run the same command again"
     if "EINTEGRITY" in said:
         return "the package differs from its lock: look at who serves your npm registry before you lock it anew"
-    if "EUSAGE" in said or "in sync" in said:
+    if "EUSAGE" in said:
         return "package.json and package-lock.json disagree: npm install --package-lock-only --omit-lockfile-registry-resolved"
     return "check the network, npm's registry setting (NPM_CONFIG_REGISTRY or .npmrc), HTTPS_PROXY and NODE_EXTRA_CA_CERTS"
 
