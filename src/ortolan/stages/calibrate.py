@@ -1,4 +1,4 @@
-"""Measures the range of every activation that the quantizer needs, with memory that does not grow with the data."""
+"""Measures the range of every activation that any quantisation needs, with memory that does not grow with the data."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class _Activations:
 
     def __init__(self, path: Path) -> None:
         model = canon.load(path)
-        wanted = quant_nodes.activations(model)
+        wanted = quant_nodes.activations(model, quant_nodes.QNN)  # of all schemes: one calibration serves every target
         inputs = {info.name for info in model.graph.input}
         have = {info.name for info in model.graph.output} | inputs
         for name in wanted:

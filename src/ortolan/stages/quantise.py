@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, macs, quant_nodes, quant_repairs, ranges
+from .lib import canon, macs, quant_nodes, quant_qnn, quant_repairs, ranges
 from .lib.refused import Refused
 from .lib.sessions import first_line
 from .lib.transient import reraise_if_transient
@@ -20,6 +20,7 @@ PARAMS = ("preset", "activations", "weights", "per_channel", "symmetric_activati
 OUTPUTS = ("model.onnx",)
 CPU = False
 
+_EXCLUDED = "excluded by the recipe"
 _QDQ_OPSET, _PER_CHANNEL_OPSET = 10, 13  # ONNX changelog: QuantizeLinear came in 10, its axis in 13
 
 
@@ -29,30 +30,31 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     model = quant_nodes.inferred(canon.load(inputs["model"]))
     _check(model, params)
     quant_nodes.name_nodes(model.graph)
+    fused = quant_qnn.fuse(model) if params["preset"] == quant_nodes.QNN else []
     repairs, unfit = quant_repairs.flatten_biases(model)
     whole = quant_repairs.grouped_transposes(model) if params["per_channel"] else {}
     before = Counter(node.op_type for node in model.graph.node)
     names = {node.name for node in model.graph.node}
-    left = _left(model, measured, unfit, [name for name in params["exclude"] if name in names])
+    left = _left(model, measured, params["preset"], unfit) | {name: _EXCLUDED for name in params["exclude"] if name in names}
     halves = quant_nodes.half_weights(model)
     made = canon.save(_quantised(model, measured, sorted(left), whole, params), out / "model.onnx")
     unknown = sorted({*params["exclude"]} - names)
-    counts = _counts(made, before)
+    counts = _counts(made, before, params["preset"])
     return {
         **counts,
-        "repairs": [*repairs, *whole.values()],
+        "repairs": [*fused, *repairs, *whole.values()],
         "left_in_float": left,
         "half_precision": halves,
         "unknown_exclude": unknown,
     }
 
 
-def _left(model: ModelProto, measured: Mapping[str, ranges.Range], unfit: list[str], excluded: list[str]) -> dict[str, str]:
+def _left(model: ModelProto, measured: Mapping[str, ranges.Range], preset: str, unfit: list[str]) -> dict[str, str]:
     """The nodes that stay in float, and why."""
-    unranged = quant_nodes.unranged(model, measured)
+    unranged = quant_nodes.unranged(model, measured, preset)
     left = {name: f"no range for {', '.join(missing)}" for name, missing in unranged.items()}
-    left |= dict.fromkeys(unfit, "the shape of its bias")
-    return left | dict.fromkeys(excluded, "excluded by the recipe")
+    left |= dict.fromkeys(quant_nodes.foreign(model) if preset == quant_nodes.QNN else [], "no operator of ONNX")
+    return left | dict.fromkeys(unfit, "the shape of its bias")
 
 
 def _check(model: ModelProto, params: Mapping[str, Any]) -> None:
@@ -76,24 +78,29 @@ def _quantised(
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8, "int16": QuantType.QInt16, "uint16": QuantType.QUInt16}
-    wanted = set(quant_nodes.activations(model)) & measured.keys()
+    weights, activations = kinds[params["weights"]], kinds[params["activations"]]
+    overrides = {name: [{"quant_type": weights}] for name in whole}
+    wanted = set(quant_nodes.activations(model, params["preset"])) & measured.keys()
+    operators = quant_nodes.operators(model, params["preset"])
     # TensorRT takes no quantised bias, and symmetric activations are for it (docs of its explicit quantisation).
     options = {
         "ActivationSymmetric": params["symmetric_activations"],
         "QuantizeBias": not params["symmetric_activations"],
-        "TensorQuantOverrides": {name: [{"quant_type": kinds[params["weights"]]}] for name in whole},
+        "TensorQuantOverrides": overrides,
     }
     try:
+        if params["preset"] == quant_nodes.QNN:
+            options = quant_qnn.options(model, (activations, weights), overrides, operators, excluded, params)
         quantizer = QDQQuantizer(
             model,
             params["per_channel"],
             False,  # reduce_range
-            kinds[params["weights"]],
-            kinds[params["activations"]],
+            weights,
+            activations,
             ranges.tensors_data(measured, wanted),
             [],  # all nodes, but for
             excluded,
-            quant_nodes.operators(),
+            operators,
             options,
         )
         quantizer.quantize_model()
@@ -103,14 +110,15 @@ def _quantised(
         hint = "leave the node that it names in float with exclude = [...] in [quantize]"
         raise Refused("ONNX Runtime's quantizer cannot quantise this model", why=why, hint=hint) from error
     made: ModelProto = quantizer.model.model
+    quant_nodes.describe(made)
     return made
 
 
-def _counts(model: ModelProto, before: Mapping[str, int]) -> dict[str, Any]:
+def _counts(model: ModelProto, before: Mapping[str, int], preset: str) -> dict[str, Any]:
     kinds = Counter(node.op_type for node in model.graph.node)
     model = quant_nodes.inferred(model)
-    low = Counter(model.graph.node[index].op_type for index in quant_nodes.quantised(model))
-    counted = macs.count(model)
+    low = Counter(model.graph.node[index].op_type for index in quant_nodes.quantised(model, preset))
+    counted = macs.count(model, preset)
     return {
         "qdq": kinds[quant_nodes.Q] + kinds[quant_nodes.DQ],
         "q": kinds[quant_nodes.Q],

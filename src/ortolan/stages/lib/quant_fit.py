@@ -58,6 +58,7 @@ class InputFit:
 
 def input_ranges(model: ModelProto) -> dict[str, Range]:
     """The range that each input's QuantizeLinear node represents, half a step wider for rounding."""
+    import numpy as np
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -66,7 +67,7 @@ def input_ranges(model: ModelProto) -> dict[str, Range]:
     for node in model.graph.node:
         if node.op_type == quant_nodes.Q and node.input[0] in inputs and {*node.input[1:3]} <= constants.keys():
             scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
-            limits = (-128, 127) if zero.dtype.kind == "i" else (0, 255)
-            low, high = ((limit - int(zero)) * float(scale) for limit in limits)
+            limits = np.iinfo(zero.dtype)
+            low, high = ((limit - int(zero)) * float(scale) for limit in (int(limits.min), int(limits.max)))
             found[node.input[0]] = low - float(scale) / 2, high + float(scale) / 2
     return found
