@@ -9,12 +9,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file by name, digest (``sha256:...``), size in bytes and media type."""
+    """A file by name, digest (``sha256:...``), size in bytes and media type.
+
+    ``about``: what a device compares with itself before it loads the file, like a compute capability.
+    """
 
     name: str
     digest: str
     size: int
     media_type: str
+    about: tuple[tuple[str, str], ...] = ()
 
 
 class Outcome(StrEnum):
@@ -28,6 +32,10 @@ class Outcome(StrEnum):
 
 Precision = Literal["fp32", "int8"]
 """What a shipped model computes in."""
+
+
+SHIPPED = "shipped"
+"""The subject of gates on the files that ship."""
 
 
 @dataclass(frozen=True)

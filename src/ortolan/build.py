@@ -128,7 +128,11 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     errors = failures(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
-    artifacts = {_artifact(name, ref, results): partial(_fetch, executor, ref, results) for name, ref in ship.files.items()}
+    said = _about(ship, results)
+    artifacts = {
+        _artifact(name, ref, results, said.get(name, {})): partial(_fetch, executor, ref, results)
+        for name, ref in ship.files.items()
+    }
     judged = [*chosen.gates, *gates.shipped(job, ship, list(artifacts), results, chosen.precision)]
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys)
@@ -201,9 +205,15 @@ def _keys(steps: Sequence[Step], results: Results) -> dict[str, str]:
     return {s.label: action.key for s in from_all if (result := results.get(s.id)) and (action := result.action)}
 
 
+def _about(ship: Shipment, results: Results) -> dict[str, Mapping[str, str]]:
+    """What the outputs say of their files."""
+    told = [made.about({name: results[step.id].facts for name, step in made.steps.items()}) for made in ship.made]
+    return {name: about for one in told for name, about in one.items()}
+
+
 _MEDIA = {".onnx": "application/vnd.onnx.model", ".ort": "application/vnd.onnxruntime.model", ".json": "application/json"}
 
 
-def _artifact(name: str, ref: Ref, results: Results) -> Artifact:
-    output = results[ref.step.id].output(ref.name)
-    return Artifact(name, output.digest, output.size, _MEDIA.get(Path(name).suffix, "text/plain"))
+def _artifact(name: str, ref: Ref, results: Results, about: Mapping[str, str]) -> Artifact:
+    output, media = results[ref.step.id].output(ref.name), _MEDIA.get(Path(name).suffix, "text/plain")
+    return Artifact(name, output.digest, output.size, media, tuple(sorted(about.items())))

@@ -45,12 +45,13 @@ class TargetPart(_Part):
 
 
 class ArtifactPart(_Part):
-    """One file beside the manifest."""
+    """One file beside the manifest; ``about`` is what a device compares with itself before it loads the file."""
 
     name: str
     digest: str
     size: int
     media_type: str
+    about: dict[str, str] = {}
 
 
 class GatePart(_Part):

@@ -52,9 +52,13 @@ class Shipment:
 
 
 def tag_of(job: Job, hashed: str) -> str:
-    """``<model>-<hash12>-opset<N>-ort<X.Y.Z>``: the model hash is the digest of the normalised model, the version the oldest."""
+    """``<model>-<hash12>-opset<N>-ort<X.Y.Z>``: the model hash is the digest of the normalised model, the version the oldest.
+
+    Behind it stands what engines are built for: ``-sm86-sm89``.
+    """
     fleet = job.target.recipe.runtime
-    return f"{job.model.name}-{digest.short(hashed)}-opset{fleet.opset}-ort{fleet.versions[0]}"
+    marks = [f"-{table.mark}" for table in job.target.recipe.outputs.tables().values() if table.mark]
+    return f"{job.model.name}-{digest.short(hashed)}-opset{fleet.opset}-ort{job.oldest}{''.join(marks)}"
 
 
 def runtimes(job: Job) -> list[str]:

@@ -36,7 +36,7 @@ def describe(job: Job, about: About, steps: Sequence[Step], results: Results, ex
         precision_reason=about.reason,
         model=_model(job, about.hashed),
         target=_target(job),
-        artifacts=sorted((ArtifactPart(**vars(a)) for a in about.artifacts), key=lambda a: a.name),
+        artifacts=sorted((ArtifactPart(**{**vars(a), "about": dict(a.about)}) for a in about.artifacts), key=lambda a: a.name),
         gates=[gate_part(gate) for gate in about.gates],
         steps=[_step(step, action) for step, action in ran],
         runtimes=[_runtime(name, executor) for name in sorted({step.runtime for step, _ in ran})],

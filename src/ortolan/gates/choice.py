@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..artifact import Gate, Outcome, Precision
+from ..artifact import SHIPPED, Gate, Outcome, Precision
 from ..execute import Results
 from ..plan import Candidates
 from ..sources import Job
-from .common import FP32, INT8, SHIPPED
+from .common import FP32, INT8
 
 
 def choose(job: Job, judged: Sequence[Gate]) -> tuple[Precision, str]:

@@ -10,8 +10,7 @@ from ..sources import Job
 
 INT8: Precision = "int8"
 FP32: Precision = "fp32"
-SHIPPED = "shipped"
-_CPU_PACKAGE = "onnxruntime"  # what every check runs in; other packages of a version share its graph code, not its providers
+_CHECKED = "onnxruntime"  # what most checks run in; other packages of a version share its graph code, not its providers
 
 
 def judge(name: str, subject: str, good: bool, measured: str, limit: str, why: str = "") -> Gate:
@@ -23,7 +22,7 @@ def loads(job: Job, version: str, subject: str, facts: Mapping[str, Any]) -> Gat
     """It opened and ran; where it did not, the readable reasons (IR, opsets) stand before the runtime's own words."""
     onnx = facts["onnx"]
     package = job.target.recipe.runtime.package
-    where = facts["arch"] if package == _CPU_PACKAGE else f"{facts['arch']}, in {_CPU_PACKAGE} (not {package})"
+    where = facts["arch"] if job.runtime(version) == f"{package}-{version}" else f"{facts['arch']}, in {_CHECKED} (not {package})"
     measured = f"runs on {where}" if onnx["runs"] else "opens, fails to run" if onnx["opens"] else "refused"
     why = "; ".join([*facts["limits"], *([onnx["error"]] if onnx["error"] else [])])
     return judge(f"load@{version}", subject, onnx["runs"], measured, "", "" if onnx["runs"] else why)

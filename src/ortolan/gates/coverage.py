@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..artifact import Gate
+from ..artifact import SHIPPED, Gate
 from ..recipe.schema import TargetGates
-from .common import SHIPPED, judge
+from .common import judge
 
 _STRENGTH = ("runs", "built", "accepted", "registered", "listed")
 _FEW = 3  # operators that a reason names

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..artifact import Artifact, Gate, Outcome
+from ..artifact import SHIPPED, Artifact, Gate, Outcome
 from ..coverage import silent
 from ..execute import Results
 from ..plan import Shipment
 from ..platforms import host_platform
 from ..sources import Job
-from .common import FP32, INT8, SHIPPED, judge, loads, parity, reasons, worst
+from .common import FP32, INT8, judge, loads, parity, reasons, worst
 from .coverage import coverage
 
 _CPU = "CPUExecutionProvider"

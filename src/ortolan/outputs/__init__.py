@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from ..sources import Job
-from . import custom_build, ort
+from . import custom_build, ort, tensorrt, tensorrt_rtx
 from .made import Made, Shipping
 
-KINDS = {"custom_build": custom_build, "ort": ort}
-"""The module of each output, by its key in ``[outputs]``: ``plan`` and the ``RUNTIMES`` that its steps run in."""
+KINDS = {"custom_build": custom_build, "ort": ort, "tensorrt": tensorrt, "tensorrt_rtx": tensorrt_rtx}
+"""The module of each output, by its key in ``[outputs]``.
+
+Each has ``plan``, the ``RUNTIMES`` that its steps run in beside the fleet's, and in words what a build has ``PROVEN`` of it
+and what is ``LEFT`` to the device.
+"""
 
 
 def runtimes(job: Job) -> set[str]:

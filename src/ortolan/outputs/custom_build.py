@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ..artifact import Gate, Outcome
+from ..artifact import Gate
 from ..recipe.outputs import CustomBuild
 from ..recipe.rules import CPU
 from ..sources import TOOLS
-from .made import Facts, Made, Shipping
+from .made import Facts, Made, Shipping, unseen
 
 RUNTIMES = (TOOLS,)
+PROVEN = "the flags are those of ONNX Runtime's build.sh, and ask for the target's providers"
+LEFT = "that ONNX Runtime builds with them, and runs: the build is made on the device or for it"
 
 
 def plan(given: Shipping, table: CustomBuild) -> Made:
@@ -22,4 +24,4 @@ def plan(given: Shipping, table: CustomBuild) -> Made:
 def _gates(facts: Facts) -> list[Gate]:
     told = facts["script"]
     why = "an ONNX Runtime with these flags is built on the device, by build_onnxruntime.sh"
-    return [Gate("runtime", "shipped", Outcome.NOT_RUN, f"{told['version']}, {len(told['flags'])} flags", "", why)]
+    return [unseen("runtime", why, f"{told['version']}, {len(told['flags'])} flags")]

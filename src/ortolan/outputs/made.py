@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..artifact import Gate, Precision
+from ..artifact import SHIPPED, Gate, Outcome, Precision
 from ..sources import Job
 from ..step import Ref, Step
 
@@ -16,6 +16,20 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 def _no_gates(_: Facts) -> list[Gate]:
     return []
+
+
+def _nothing(_: Facts) -> Mapping[str, Mapping[str, str]]:
+    return {}
+
+
+def gate(name: str, good: bool, measured: str, limit: str, why: str = "") -> Gate:
+    """A gate of what ships that passes or fails."""
+    return Gate(name, SHIPPED, Outcome.PASS if good else Outcome.FAIL, measured, limit, why)
+
+
+def unseen(name: str, why: str, measured: str = "") -> Gate:
+    """A gate of what ships that could not be run here."""
+    return Gate(name, SHIPPED, Outcome.NOT_RUN, measured, why=why)
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,13 @@ class Shipping:
 
 @dataclass(frozen=True)
 class Made:
-    """The files of one output, the steps whose facts ``judge`` turns into gates, and what its engines prove of providers."""
+    """The files of one output, the steps whose facts ``judge`` turns into gates, and what its engines prove of providers.
+
+    ``about`` says of files what a device compares before it loads them, ``{file: {key: text}}``: it stands in the manifest.
+    """
 
     files: Mapping[str, Ref]
     steps: Mapping[str, Step] = field(default_factory=dict)
     evidence: Mapping[str, Ref] = field(default_factory=dict)
     judge: Callable[[Facts], Sequence[Gate]] = _no_gates
+    about: Callable[[Facts], Mapping[str, Mapping[str, str]]] = _nothing

@@ -6,6 +6,8 @@ from ..recipe.outputs import OrtFormat
 from .made import Made, Shipping
 
 RUNTIMES = ()
+PROVEN = "the .ort file gives in every version of the fleet what the .onnx gives"
+LEFT = "that a runtime reduced to its operators runs it"
 
 
 def plan(given: Shipping, table: OrtFormat) -> Made:

@@ -19,19 +19,35 @@ CAPABILITY = r"^\d+\.\d+$"
 TENSORRT = r"^1\d\.\d+$"
 
 
-class OrtFormat(Strict):
-    """``[outputs] ort``: the .ort file of ORT Mobile."""
+class Output(Strict):
+    """One kind of output: the ``provider`` that alone loads it, and the ``mark`` that it leaves in tags."""
 
     provider: ClassVar[str] = ""
+
+    @property
+    def mark(self) -> str:
+        """Nothing, for files that every device of the platform reads."""
+        return ""
+
+
+def _maybe_bytes(size: Any) -> Any:
+    return None if size is None else in_bytes(size)
+
+
+class OrtFormat(Output):
+    """``[outputs] ort``: the .ort file of ORT Mobile."""
+
     style: Literal["fixed", "runtime"] = "fixed"
     type_reduction: bool = True
 
 
-class RtxEngines(Strict):
+class RtxEngines(Output):
     """``[outputs] tensorrt_rtx``: TensorRT-RTX engines, built without a GPU, one for each compute capability."""
 
     provider: ClassVar[str] = "NvTensorRTRTXExecutionProvider"
     compute_capabilities: list[Annotated[str, Field(pattern=CAPABILITY)]] = Field(min_length=1, description="8.6, 8.9, 12.0")
+    workspace: int | None = Field(default=None, description="most memory of a layer, like '1 GiB'", json_schema_extra=SIZE_SCHEMA)
+    tf32: bool = Field(default=False, description="products of float32 with 10 bits of mantissa: faster, less exact")
 
     @field_validator("compute_capabilities")
     @classmethod
@@ -39,20 +55,29 @@ class RtxEngines(Strict):
         check(_names("compute capability", given, _data(cls.provider, "compute_capabilities")))
         return sorted(set(given), key=lambda text: tuple(map(int, text.split("."))))
 
+    _size = field_validator("workspace", mode="before")(_maybe_bytes)
 
-class EngineKit(Strict):
+    @property
+    def mark(self) -> str:
+        """What tells a tag's engines from those for other devices."""
+        return "-".join(f"sm{one.replace('.', '')}" for one in self.compute_capabilities)
+
+
+class EngineKit(Output):
     """``[outputs] tensorrt``: all that a Jetson needs to build its TensorRT engine itself."""
 
     provider: ClassVar[str] = "TensorrtExecutionProvider"
     version: str = Field(pattern=TENSORRT, description="TensorRT on the device: JetPack 6.1 and 6.2 have 10.3")
     workspace: int = Field(default=2**30, description="most memory of a layer, like '1 GiB'", json_schema_extra=SIZE_SCHEMA)
-    dla_core: int | None = Field(default=None, ge=0, le=1, description="deep learning accelerator; the GPU takes what it refuses")
+    dla_core: int | None = Field(default=None, ge=0, le=1, description="deep learning accelerator in place of the GPU")
+    gpu_fallback: bool = Field(default=True, description="beside a DLA, the GPU takes what it refuses")
     timing_cache: bool = Field(default=True, description="keep kernel timings on the device, so that engines build alike")
+    tf32: bool = Field(default=False, description="products of float32 with 10 bits of mantissa: faster, less exact")
 
     _size = field_validator("workspace", mode="before")(in_bytes)
 
 
-class QnnContext(Strict):
+class QnnContext(Output):
     """``[outputs] qnn``: a context binary for the Hexagon processor of one Snapdragon."""
 
     provider: ClassVar[str] = "QNNExecutionProvider"
@@ -64,8 +89,13 @@ class QnnContext(Strict):
         check(_names("SoC", [given], _data(cls.provider, "socs")))
         return given
 
+    @property
+    def mark(self) -> str:
+        """What tells a tag's context binary from those for other devices."""
+        return self.soc.lower()
 
-class OpenVinoIr(Strict):
+
+class OpenVinoIr(Output):
     """``[outputs] openvino``: OpenVINO's own format, and blobs compiled for one device."""
 
     provider: ClassVar[str] = "OpenVINOExecutionProvider"
@@ -73,18 +103,16 @@ class OpenVinoIr(Strict):
     blob: bool = Field(default=False, description="also a compiled blob for CPUs of this kind and this version of OpenVINO")
 
 
-class WebPackage(Strict):
+class WebPackage(Output):
     """``[outputs] web``: the model with the files of onnxruntime-web that run it in a browser."""
 
-    provider: ClassVar[str] = ""
     format: Literal["onnx", "ort"] = Field(default="onnx", description="of the model that the page loads")
     threads: int = Field(default=1, ge=1, le=64, description="of WebAssembly; more than one needs COOP and COEP headers")
 
 
-class CustomBuild(Strict):
+class CustomBuild(Output):
     """``[outputs] custom_build``: how the ONNX Runtime of this target is built, as no package has its providers."""
 
-    provider: ClassVar[str] = ""
     flags: list[str] = Field(min_length=1, description="of ONNX Runtime's build.sh, each with its values behind it")
 
     @field_validator("flags")
@@ -113,7 +141,7 @@ class Outputs(Strict):
         return self
 
     def tables(self) -> dict[str, Any]:
-        """The outputs that are asked for beside the ``.onnx``, by key."""
+        """The outputs that are asked for beside the ``.onnx``, each an ``Output``, by key."""
         return {name: table for name in type(self).model_fields if name != "onnx" and (table := getattr(self, name)) is not None}
 
 

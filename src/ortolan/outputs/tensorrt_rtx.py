@@ -1,0 +1,71 @@
+"""TensorRT-RTX engines, one for each compute capability, built here without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..artifact import Gate
+from ..recipe.outputs import RtxEngines
+from .made import Facts, Made, Shipping, gate, unseen
+
+RUNTIMES = ("tensorrt-rtx",)
+PROVEN = "each engine is built from the whole model by TensorRT-RTX, and says of itself what was asked for"
+LEFT = "that the engines open and run, how exact and how fast they are: only a GPU of their compute capability loads them"
+
+
+def plan(given: Shipping, table: RtxEngines) -> Made:
+    """What the first engine holds is what the provider takes: the parser sees no compute capability."""
+    recipe = given.job.target.recipe
+    provider = next(one for one in recipe.provider if one.name == table.provider)
+    steps = {
+        f"sm{one.replace('.', '')}": given.job.step(
+            "engine_rtx",
+            {"model": given.model},
+            RUNTIMES[0],
+            note=one,
+            provider=provider.model_dump(mode="json"),
+            compute_capability=f"SM{one.replace('.', '')}",
+            profiles=recipe.profiles,
+            workspace=table.workspace,
+            tf32=table.tf32,
+        )
+        for one in table.compute_capabilities
+    }
+    files = {_file(name): step["model.engine"] for name, step in steps.items()}
+    first = next(iter(steps.values()))
+    return Made(files, steps, {provider.name: first["evidence.json"]}, _judge, _about)
+
+
+def _judge(facts: Facts) -> list[Gate]:
+    """The engine is there and is what was asked for; that it runs was not seen."""
+    built = [_engine(name, told) for name, told in facts.items()]
+    whys = dict.fromkeys(told["loads"]["why"] for told in facts.values())
+    return [*built, unseen("engine-runs", "; ".join(whys))]
+
+
+def _engine(name: str, told: Mapping[str, Any]) -> Gate:
+    problems = [*told["read_back"]["problems"], *(f"no axis '{axis}' for a profile" for axis in told["unknown_profiles"])]
+    precision = f"{told['quantised']} Q/DQ nodes" if told["quantised"] else "no Q/DQ"
+    measured = f"{told['size']:,} B of {told['nodes']} nodes, {precision}, TensorRT-RTX {told['tensorrt']}"
+    notes = [
+        *problems,
+        *told["repairs"],
+        *([f"float64 becomes float32 in {', '.join(told['narrowed'])}"] if told["narrowed"] else []),
+    ]
+    return gate(f"engine@{name}", not problems, measured, "built, names what was asked", "; ".join(notes))
+
+
+def _about(facts: Facts) -> Mapping[str, Mapping[str, str]]:
+    return {
+        _file(name): {
+            "tensorrt_rtx": told["tensorrt"],
+            "compute_capability": told["compute_capability"],
+            "engine": told["suffix"],
+        }
+        for name, told in facts.items()
+    }
+
+
+def _file(name: str) -> str:
+    return f"model-{name}.engine"
