@@ -11,7 +11,8 @@ import pytest
 from onnx import ModelProto
 
 import models
-from conftest import RunStage, StageRun
+from conftest import ROOT, RunStage, StageRun
+from ortolan import runtime
 from ortolan.stages.lib import tensors
 from quantise_models import QUANTIZE, calibration, convolutions, images, npz
 
@@ -41,6 +42,13 @@ def built(*args: Any, **params: Any) -> Facts:
 
 def files(done: StageRun) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(done.out.iterdir())}
+
+
+def test_nobody_is_told_of_an_import() -> None:
+    """The openvino package imports openvino-telemetry, where it is there, and that sends an event."""
+    packages = runtime.find(RUNTIME, [ROOT / "runtimes"]).packages()
+    assert "openvino" in packages
+    assert "openvino-telemetry" not in packages
 
 
 def test_the_ir_agrees_with_onnx_runtime(run_stage: RunStage, tmp_path: Path) -> None:
