@@ -125,8 +125,9 @@ def _choice(choice: str, operators: Mapping[str, Sequence[Form]], index: Mapping
 
 
 def _row(form: Form, index: Mapping[str, int]) -> list[Any]:
+    """``[since, until, types, rules, note]``, without the last ones where they are empty."""
     types = {name: index[",".join(sorted(kinds))] for name, kinds in sorted(form.types.items())}
-    more = [[list(form.rules)], [list(form.rules), form.note]][bool(form.note)] if form.rules or form.note else []
+    more: list[Any] = [list(form.rules), form.note] if form.note else [list(form.rules)] if form.rules else []
     return [form.since, form.until, types, *more]
 
 

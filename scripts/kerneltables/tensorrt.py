@@ -35,7 +35,7 @@ _RULES: dict[str, tuple[tuple[str, ...], str]] = {
     "MaxPool": ((*_SPATIAL, "without 1"), "dilations of 1"),
     "OneHot": (_AXES, ""),
     "Pad": (("constant 3",), ""),
-    "QuantizeLinear": (("zero 2",), ""),
+    "QuantizeLinear": (("zero 2", "type_out 0 int8 float8e4m3fn int4"), ""),
     "RNN": ((), "the same activations in both directions"),
     "RandomNormal": ((), "no use of its seed"),
     "RandomNormalLike": ((), "no use of its seed"),

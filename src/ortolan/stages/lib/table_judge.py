@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
+_FLOATS = ("float", "float16", "bfloat16", "double")  # in the order in which another is proposed
+_INTEGERS = ("int8", "uint8", "int32", "int64", "uint32", "uint64", "int16", "uint16")
 
 
 def no(why: str, fix: str = "") -> Verdict:
@@ -113,7 +115,7 @@ class Judge:
             for name in self._tensors(case, what):
                 have = self.facts.types.get(name, "")
                 if have not in allowed:
-                    return _untyped(name) if not have else _wrong_type(name, [have], allowed)
+                    return _wrong_type(case.node, name, have, allowed) if have else _untyped(name)
         return None
 
     def _tensors(self, case: Case, what: str) -> Sequence[str]:
@@ -132,7 +134,7 @@ class Judge:
                 allowed = frozenset().union(*(form.types.get(what, frozenset()) for form in forms))
                 have = self.facts.types.get(name, "")
                 if have and have not in allowed:
-                    return no(*_wrong_type(name, [have], allowed))
+                    return no(*_wrong_type(case.node, name, have, allowed))
         return found[0]
 
     def _shapes(self, case: Case) -> Broken:
@@ -167,6 +169,16 @@ def _untyped(name: str) -> tuple[str, str]:
     return f"the type of '{name}' is unknown", "declare it, or make the operators before it ones that onnx can infer"
 
 
-def _wrong_type(name: str, have: Sequence[str], allowed: Collection[str]) -> tuple[str, str]:
-    taken = ", ".join(sorted(allowed))
-    return f"'{name}' is {have[0]}; {taken} {'is' if len(allowed) == 1 else 'are'} taken", f"cast '{name}' to one of: {taken}"
+def _wrong_type(node: NodeProto, name: str, have: str, allowed: Collection[str]) -> tuple[str, str]:
+    taken = ", ".join(sorted(allowed)) or "no type"
+    why = f"'{name}' is {have}; {taken} {'is' if len(allowed) < 2 else 'are'} taken"
+    return why, _other_type(node, name, have, allowed)
+
+
+def _other_type(node: NodeProto, name: str, have: str, allowed: Collection[str]) -> str:
+    """What to do about a type: the nearest that is taken, in another quantisation where that makes it."""
+    family = _FLOATS if have in _FLOATS else _INTEGERS
+    near = next((kind for kind in (*family, *_FLOATS) if kind in allowed), "")
+    if node.op_type not in {Q, DQ}:
+        return f"cast '{name}' to {near}" if near else ""
+    return f"leave '{name}', a bias, in float" if have == "int32" else f"quantise to {near}" if near else ""

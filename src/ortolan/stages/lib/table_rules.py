@@ -8,7 +8,7 @@ A rule is a line of words; ``a | b`` holds when one of them does. Places count f
 | ``constant 1 2`` | inputs 1 and 2 are constants |
 | ``zero 2`` | input 2 is a constant of zeros |
 | ``fixed 0`` | all axes of input 0 have sizes (``known 0 1 -1``: its axes 1 and the last) |
-| ``type 1 float`` | input 1 is of one of these types |
+| ``type 1 float`` | input 1 is of one of these types (``type_out 0 int8``: output 0) |
 | ``attribute mode linear`` | the attribute, or its default, is one of these (``not_attribute``: none of them) |
 | ``no_attribute end`` | the attribute is not there |
 | ``without 1`` | output 1 is not asked for (``without_input 6``: input 6 is not given) |
@@ -142,6 +142,12 @@ def _type(case: Case, index: str, *kinds: str) -> Broken:
     return None if not name or have in kinds else (f"'{name}' is {have}; {taken} is taken", f"cast '{name}' to {kinds[0]}")
 
 
+def _type_out(case: Case, index: str, *kinds: str) -> Broken:
+    name = case.node.output[int(index)]
+    have = case.facts.types.get(name, "unknown")
+    return None if have in kinds else (f"'{name}' is {have}; {', '.join(kinds)} is taken", f"quantise to {kinds[0]}")
+
+
 def _attribute(case: Case, name: str, *values: str) -> Broken:
     have = case.facts.attribute(case.node, name)
     if have is None or have in values:
@@ -188,8 +194,9 @@ def _last_axis(case: Case) -> Broken:
 
 _RULES: dict[str, Callable[..., Broken]] = {
     "rank": _rank, "max_rank": _max_rank, "min_rank": _min_rank, "constant": _constant, "zero": _zero, "fixed": _fixed,
-    "known": _known, "type": _type, "attribute": _attribute, "not_attribute": _not_attribute, "no_attribute": _no_attribute,
-    "without": _without, "without_input": _without_input, "after": _after, "last_axis": _last_axis,
+    "known": _known, "type": _type, "type_out": _type_out, "attribute": _attribute, "not_attribute": _not_attribute,
+    "no_attribute": _no_attribute, "without": _without, "without_input": _without_input, "after": _after,
+    "last_axis": _last_axis,
 }  # fmt: skip
 NAMES = frozenset(_RULES)
 """The rules that exist."""
