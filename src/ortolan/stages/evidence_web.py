@@ -23,6 +23,7 @@ CPU = True
 _BUNDLE = "ort.webgpu.min.js"
 _INSIDE = re.compile(rf"{assignment.INSIDE}\.(\d+)\.")
 _COPY = "Memcpy"
+_MARK = re.compile(rf"(?:{assignment.MAIN}|{assignment.INSIDE}|{assignment.FUNCTION})\.\d+\.")
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -67,11 +68,28 @@ def _judge(model: ModelProto, provider: str, answer: web.Answer) -> list[Verdict
         return [Verdict(RUNS) if answer.runs else Verdict(REGISTERED, why) for _ in model.graph.node]
     placed = web_placed.read(answer.said)
     found = assignment.verdicts(model, provider, assignment.Seen(executed=_names(placed)))
-    nodes = list(zip(model.graph.node, found, strict=True))
-    found = [
-        _explained(node, _whole(index, verdict, provider, placed), index, placed) for index, (node, verdict) in enumerate(nodes)
-    ]
+    found = [_told(model.graph.node[index], verdict, index, provider, placed) for index, verdict in enumerate(found)]
     return found if answer.runs else [_not_run(model, verdict, answer.error) for verdict in found]
+
+
+def _told(node: NodeProto, verdict: Verdict, index: int, provider: str, placed: web_placed.Placed) -> Verdict:
+    if verdict.level == RUNS:
+        return _whole(verdict, index, provider, placed)
+    if any(f"{assignment.MAIN}.{index}." in name for name in placed.nodes):
+        return _explained(node, verdict, index, placed)
+    return _replaced(node, verdict, provider, placed)
+
+
+def _replaced(node: NodeProto, verdict: Verdict, provider: str, placed: web_placed.Placed) -> Verdict:
+    """To apply WebGPU's layout, Q and DQ nodes are taken out and others of that operator put in, without a name of ours."""
+    takers = {
+        placed.nodes[name] for name, operator in placed.operators.items() if operator == node.op_type and not _MARK.search(name)
+    }
+    if not takers:
+        return verdict
+    return (
+        Verdict(RUNS) if takers == {provider} else Verdict(UNSUPPORTED, "what ONNX Runtime put in its place went to WebAssembly")
+    )
 
 
 def _refused(model: ModelProto, index: int, error: str) -> Verdict:
@@ -90,14 +108,14 @@ def _names(placed: web_placed.Placed) -> dict[str, list[str]]:
     return {provider: nodes for provider, nodes in found.items() if nodes or len(found) == 1}
 
 
-def _whole(index: int, verdict: Verdict, provider: str, placed: web_placed.Placed) -> Verdict:
+def _whole(verdict: Verdict, index: int, provider: str, placed: web_placed.Placed) -> Verdict:
     """A node with nested graphs runs where its inner nodes do too."""
     inside = {
         placed.operators[name]: taker
         for name, taker in placed.nodes.items()
         if (mark := _INSIDE.search(name)) and int(mark[1]) == index and taker != provider
     }
-    if verdict.level != RUNS or not inside:
+    if not inside:
         return verdict
     return Verdict(UNSUPPORTED, f"nodes inside it went to WebAssembly: {', '.join(sorted(inside))}")
 

@@ -71,7 +71,7 @@ def session(wanted: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> di
 
 
 def arrived(options: Mapping[str, Any], said: Sequence[str]) -> dict[str, list[str]]:
-    """Which options WebGPU says that it runs with (``taken``), which it does not (``ignored``), of which it is silent (``unseen``)."""
+    """Which options WebGPU says that it runs with (``taken``), which it dropped (``ignored``), or never names (``unseen``)."""
     logged = {match[1]: match[2].strip() for line in said if (match := _LINE.search(line))}
     found: dict[str, list[str]] = {"taken": [], "ignored": [], "unseen": []}
     for name, value in sorted(options.items()):
