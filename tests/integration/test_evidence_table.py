@@ -312,6 +312,19 @@ def test_xnnpack_takes_units_of_one_type(ask: Ask) -> None:
     assert "uint8 with int8; int8 with int8 or uint8 with uint8" in ask(quantised(), "xnnpack-1.17.0").nodes[3].why
 
 
+@pytest.mark.parametrize(("kind", "level"), [("int32", LISTED), ("float32", UNSUPPORTED)])
+def test_a_unit_with_a_bias_in_float_is_none(ask: Ask, kind: str, level: str) -> None:
+    model = quantised("int8", "int8")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(2, kind), "bias"))
+    if kind == "int32":
+        model.graph.node.insert(3, helper.make_node("DequantizeLinear", ["bias", "s"], ["b3"]))
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    conv.input.append("b3" if kind == "int32" else "bias")
+    found = ask(model, "xnnpack-1.17.0")
+    assert {verdict.level for verdict in found.nodes[1:-1]} == {level}
+    assert level == LISTED or found.nodes[3].why == "the bias 'bias' of the quantised Conv is no int32 behind DequantizeLinear"
+
+
 def test_an_operator_without_a_quantised_form(ask: Ask) -> None:
     verdict = ask(quantised(op="Tanh"), "nnapi-1.17.3").nodes[2]
     assert verdict == Verdict(

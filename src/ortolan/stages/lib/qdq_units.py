@@ -12,6 +12,7 @@ from .table_judge import DQ, Judge, Q, key, no
 if TYPE_CHECKING:
     from onnx import NodeProto
 
+_BIASED = ("Conv", "ConvTranspose", "Gemm")  # units only when the bias is behind DequantizeLinear, too (qdq_selectors.cc)
 _NO_QDQ = "ship the float model to this provider, or let the CPU compute in int8"
 
 
@@ -58,6 +59,9 @@ class _Walk:
         pairs = self.table.units.get(key(node))
         if not pairs:
             return no(f"{node.op_type} between {DQ} and {Q} is not taken", f"leave {node.op_type} out of quantisation")
+        bias = node.input[2] if node.op_type in _BIASED and len(node.input) > 2 else ""
+        if bias and self._raw(bias) != "int32":
+            return no(f"the bias '{bias}' of the quantised {node.op_type} is no int32 behind {DQ}", "quantise the bias too")
         scheme = self._scheme(node)
         if scheme not in pairs:
             wanted = " or ".join(pair.replace(",", " with ") for pair in pairs)
