@@ -12,7 +12,7 @@ from .table_judge import DQ, Judge, Q, key, no
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-_BIASED = ("Conv", "ConvTranspose", "Gemm")  # units only when the bias is behind DequantizeLinear, too (qdq_selectors.cc)
+_BIASED = ("Conv", "ConvTranspose", "Gemm")  # the bias must be int32 (xnnpack/nn/conv_base.cc, TryGetConvBiasDtype)
 _NO_QDQ = "ship the float model to this provider, or let the CPU compute in int8"
 
 
