@@ -12,20 +12,24 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, load, numpy_helper
 
 import models
-from conftest import RunStage, StageRun
+from conftest import ROOT, RunStage, StageRun
+from ortolan import runtime
+from ortolan.cache import user_cache
+from ortolan.place import Local
+from ortolan.sandbox import copy_from, prepare
 from ortolan.stages.lib import trt_header
 from quantise_models import IMAGE, QUANTIZE, calibration, convolutions, images, npz
 
 RTX = "tensorrt-rtx"
 PROVIDER = {"name": "NvTensorRTRTXExecutionProvider", "options": {}}
+PARAMS = {"provider": PROVIDER, "compute_capability": "SM86", "profiles": {}, "workspace": None, "tf32": True}
 TENSORRT = {"name": "TensorrtExecutionProvider", "options": {}}
 BATCH = {"batch": {"min": 1, "opt": 2, "max": 8}}
 SIGNED = {"activations": "int8", "weights": "int8", "symmetric_activations": True}
 
 
 def engine(run_stage: RunStage, model: Path, **params: Any) -> StageRun:
-    given = {"provider": PROVIDER, "compute_capability": "SM86", "profiles": {}, "workspace": None, "tf32": True}
-    return run_stage("engine_rtx", RTX, {"model": model}, given | params)
+    return run_stage("engine_rtx", RTX, {"model": model}, PARAMS | params)
 
 
 def built(run_stage: RunStage, model: Path, **params: Any) -> tuple[dict[str, Any], bytes]:
@@ -80,9 +84,20 @@ def test_the_real_models_become_engines_that_say_what_they_are_for(run_stage: Ru
 
 
 @pytest.mark.slow
-def test_a_recurrent_model_becomes_an_engine(run_stage: RunStage, shared_data: Path) -> None:
-    facts, made = built(run_stage, shared_data / "onnx" / "gtcrn_simple.onnx")
-    assert (facts["operators"]["GRU"], facts["size"]) == (14, len(made))
+def test_a_model_with_four_outputs_has_the_same_bytes_wherever_it_is_built(shared_data: Path, tmp_path: Path) -> None:
+    """TensorRT-RTX orders them by their addresses, which the length of a folder's name is enough to change."""
+    made = runtime.ensure(runtime.find(RTX, [ROOT / "runtimes"]), user_cache().runtimes)
+    found = set()
+    for length in (1, 37, 150):
+        folder = tmp_path / ("x" * length)
+        model = f"in/{'m' * length}.onnx"
+        fetch = {model: copy_from(shared_data / "onnx" / "gtcrn_simple.onnx")}
+        prepare(folder, "engine_rtx", {"model": model}, fetch, PARAMS)
+        reply = Local().run(folder, made.interpreter, 300)
+        assert reply.facts, reply
+        assert reply.facts["operators"]["GRU"] == 14
+        found.add((folder / "out" / "model.engine").read_bytes())
+    assert len(found) == 1
 
 
 def test_int8_in_the_tensorrt_scheme_is_built(run_stage: RunStage, shared_data: Path, tmp_path: Path) -> None:

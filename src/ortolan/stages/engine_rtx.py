@@ -37,14 +37,13 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     }  # fmt: skip
     trt_engine.refuse_unsupported(trt, model)
     logger = build_engine.make_logger(trt)
-    made = trt_engine.network(trt, logger, model, settings)
-    engine = trt_engine.build(trt, logger, made, settings, target)
+    made, engine = trt_engine.make(trt, logger, model, settings, target)
     (out / "model.engine").write_bytes(engine)
     found = _evidence(model, params["provider"]["name"], trt.__version__, target.name)
     evidence.write(out / "evidence.json", found)
     names = [value.name for value in (*signature.inputs(model), *model.graph.output)]
     return {
-        **trt_engine.tensors(made[1]),
+        **trt_engine.tensors(made),
         "tensorrt": trt.__version__,
         "compute_capability": target.name,
         "size": len(engine),
@@ -53,7 +52,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "settings": settings,
         "nodes": len(model.graph.node),
         "operators": signature.operators(model),
-        "layers": made[1].num_layers,
+        "layers": made.num_layers,
         "quantised": sum(node.op_type in {trt_qdq.Q, trt_qdq.DQ} for node in graphs.nodes(model)),
         "read_back": trt_engine.read_back(trt, engine, target.name, names),
         "repairs": repairs,

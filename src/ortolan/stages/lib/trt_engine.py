@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from . import graphs, signature, trt_header, trt_load, trt_parser
@@ -41,12 +42,29 @@ def refuse_unsupported(trt: Any, model: ModelProto) -> None:
     )
 
 
-def network(trt: Any, logger: Any, model: ModelProto, settings: Mapping[str, Any]) -> tuple[Any, Any]:
-    """TensorRT's builder and the network of a model; raises ``Refused`` where its inputs or outputs are not the model's."""
+def make(trt: Any, logger: Any, model: ModelProto, settings: Mapping[str, Any], target: Any) -> tuple[Any, bytes]:
+    """The network of a model and its engine for one compute capability.
+
+    TensorRT-RTX puts inputs and outputs into the engine by their addresses. In the memory of a process those depend on all that
+    it did before, down to the length of its folder's name: four builds of a model with four outputs had three digests. A new
+    thread has memory of its own (the arenas of glibc's malloc), where the same work gives the same order.
+    """
     if not model.graph.output:
         raise Refused("the model has no output", why="an engine without one computes nothing")
+    data, plain = model.SerializeToString(), dict(settings)
+    with ThreadPoolExecutor(1) as apart:
+        builder, made = _network(
+            logger, model, plain, lambda: apart.submit(build_engine.parse, trt, logger, data, plain).result()
+        )
+        return made, apart.submit(_build, trt, logger, builder, made, plain, target).result()
+
+
+def _network(
+    logger: Any, model: ModelProto, settings: Mapping[str, Any], parse: Callable[[], tuple[Any, Any]]
+) -> tuple[Any, Any]:
+    """TensorRT's builder and network; raises ``Refused`` where inputs or outputs are not the model's."""
     try:
-        builder, made = build_engine.parse(trt, logger, model.SerializeToString(), dict(settings))
+        builder, made = parse()
     except build_engine.BuildError as error:
         raise Refused("TensorRT-RTX cannot read the model", why=str(error)) from error
     if any(_MISREAD in text for _, text in logger.lines):
@@ -62,13 +80,12 @@ def network(trt: Any, logger: Any, model: ModelProto, settings: Mapping[str, Any
     return builder, made
 
 
-def build(trt: Any, logger: Any, made: tuple[Any, Any], settings: Mapping[str, Any], target: Any) -> bytes:
-    """The engine for one compute capability; raises ``Refused`` in the builder's own words where it cannot be built."""
-    builder, parsed = made
+def _build(trt: Any, logger: Any, builder: Any, made: Any, settings: dict[str, Any], target: Any) -> bytes:
+    """The engine; raises ``Refused`` in the builder's own words where it cannot be built."""
     try:
-        config = build_engine.configure(trt, builder, parsed, dict(settings))
+        config = build_engine.configure(trt, builder, made, settings)
         _aim(config, target)
-        return build_engine.serialise(builder, parsed, config, logger)
+        return build_engine.serialise(builder, made, config, logger)
     except build_engine.BuildError as error:
         hint = "the parser took every node, and the builder refused: change what it names, or leave this capability out"
         raise Refused(f"no engine for {target.name}", why=str(error), hint=hint) from error
