@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, qnn, qnn_child, qnn_socs, sessions, signature, tensors
+from .lib import canon, compared, graphs, qnn, qnn_child, qnn_socs, qnn_verdicts, sessions, signature, tensors
 from .lib.refused import Refused
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
 
 
 def _check(model: ModelProto) -> None:
-    """QNN leaves nodes with dynamic axes to the CPU without a word."""
+    """QNN leaves nodes with dynamic axes to the CPU without a word, and takes functions for operators of the same name."""
+    mistaken = next((node for node in model.graph.node if qnn_verdicts.is_mistaken(node)), None)
+    if mistaken is not None:
+        what = f"QNN would take {graphs.label(mistaken)} for ONNX's own {mistaken.op_type}"
+        raise Refused(what, why="it looks at no domains", hint="give the function a name that no operator of ONNX has")
     for value in signature.inputs(model):
         axes = enumerate(signature.shape(value) or [])
         axis = next((name or f"{value.name}.{index}" for index, name in axes if not isinstance(name, int)), None)
@@ -139,8 +143,8 @@ def _emulated(made: Path, inputs: Mapping[str, Path], options: Mapping[str, str]
         return {"runs": False, "error": error, "samples": len(samples), "cpu": {}, "expected": None}
     given = tensors.read_samples(folder / "outputs.npz")
     expected = tensors.read_samples(inputs["expected"]) if "expected" in inputs else None
-    cpu = _compare(_on_cpu(inputs["model"], samples), given)
-    against = _compare(expected, given) if expected is not None else None
+    cpu = compared.outputs(_on_cpu(inputs["model"], samples), given, 0.0, 0.0)
+    against = compared.outputs(expected, given, 0.0, 0.0) if expected is not None else None
     return {"runs": True, "error": "", "samples": len(samples), "cpu": cpu, "expected": against}
 
 
@@ -151,9 +155,3 @@ def _on_cpu(model: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]:
     options.graph_optimization_level = sessions.optimization_level("disable")  # as written: fused int8 kernels may saturate
     session = ort.InferenceSession(str(model), options, providers=[sessions.CPU], enable_fallback=0)
     return [sessions.run(session, sample) for sample in samples]
-
-
-def _compare(expected: Sequence[Sample], given: Sequence[Sample]) -> dict[str, Any]:
-    names = sorted(expected[0]) if expected else []
-    pairs = list(zip(expected, given, strict=True))
-    return {name: tensors.worst([tensors.compare(want[name], got[name], 0.0, 0.0) for want, got in pairs]) for name in names}

@@ -17,7 +17,8 @@ _MARK = re.compile(rf"{assignment.MAIN}\.(\d+)\.")
 _MARKED = re.compile(rf"({assignment.MAIN}|{assignment.INSIDE})\.(\d+)\.")
 _BESIDE = frozenset({"Transpose", quant_nodes.Q, quant_nodes.DQ})  # what ONNX Runtime itself adds around a provider's nodes
 _RANK = 5  # measured: HTP takes Transpose and Add of rank 5 and refuses them at rank 6
-_UNKNOWN = frozenset({"float64", "bfloat16", "str", "complex64", "complex128"})  # measured, but for the complex ones: refused
+_ODD = frozenset({"float64", "bfloat16", "str", "complex64", "complex128"})  # measured, but for the complex ones: mostly refused
+_RENAME = "give the function a name that no operator of ONNX has"
 _NO_OPERATOR = re.compile(r"Operators of type `[^`]*` are not supported by QNN EP")
 
 Placed = Sequence[tuple[str, str, str]]
@@ -55,6 +56,8 @@ class Verdicts:
         owners = self._owners.get(index)
         if owners is None:
             return None
+        if is_mistaken(self._nodes[index]):
+            return Verdict(UNSUPPORTED, f"QNN takes it for ONNX's own {self._nodes[index].op_type} and computes that", _RENAME)
         return self._taken if owners == {PROVIDER} else self._refused(index)
 
     def _gone(self, index: int, readers: Sequence[Verdict]) -> Verdict:
@@ -73,28 +76,39 @@ class Verdicts:
 
     def _refused(self, index: int) -> Verdict:
         node = self._nodes[index]
-        for name in (*node.input, *node.output):
-            info = self._infos.get(name)
-            found = _unfit(self._model, info) if info else None
-            if found:
-                return Verdict(UNSUPPORTED, *found)
+        known = [self._infos[name] for name in (*node.input, *node.output) if name in self._infos]
+        unfit = next((found for info in known if (found := _unfit(self._model, info))), None)
+        if unfit:
+            return Verdict(UNSUPPORTED, *unfit)
         why = self._reasons.get(index, "QNN left it to the CPU")
         if _NO_OPERATOR.search(why):
             return Verdict(UNSUPPORTED, f"QNN has no operator for {node.op_type}", "replace it by operators that QNN has")
-        return Verdict(UNSUPPORTED, assignment.original(self._model, why))
+        why = assignment.original(self._model, why)
+        odd = next((info for info in known if signature.type_name(info.type) in _ODD), None)
+        if odd:
+            return Verdict(UNSUPPORTED, f"'{odd.name}' is {signature.type_name(odd.type)}: {why}", "cast it to float32")
+        return Verdict(UNSUPPORTED, why)
 
 
 def _unfit(model: ModelProto, info: ValueInfoProto) -> tuple[str, str] | None:
-    """Why QNN takes no node that reads or writes this tensor, and what helps."""
-    kind, shape = signature.type_name(info.type), signature.shape(info) or []
-    if kind in _UNKNOWN:
-        return f"'{info.name}' is {kind}, which QNN has no operators for", "cast it to float32"
+    """Why QNN takes no node that reads or writes a tensor of this shape, and what helps."""
+    shape = signature.shape(info) or []
     dynamic = [axis for axis in shape if not isinstance(axis, int)]
     if dynamic:
         return _dynamic(model, info.name, dynamic[0])
     if len(shape) > _RANK:
         return f"'{info.name}' has {len(shape)} axes; HTP takes {_RANK} at most", f"reshape it to {_RANK} axes or fewer"
     return None
+
+
+def is_mistaken(node: NodeProto) -> bool:
+    """Whether QNN, which does not look at domains, would take this node for the operator of ONNX that has its name.
+
+    Measured with onnxruntime-qnn 2.7.0: a local function ``Relu`` that negates ran as ONNX's Relu.
+    """
+    from onnx import defs
+
+    return node.domain not in {"", "ai.onnx", "com.microsoft"} and bool(defs.has(node.op_type))
 
 
 def _owners(placed: Placed) -> dict[int, set[str]]:
