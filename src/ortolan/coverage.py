@@ -56,6 +56,12 @@ def silent(job: Job) -> list[str]:
     return [one.name for one in job.target.recipe.provider if one.name not in asked]
 
 
+def _told(job: Job, provider: str) -> dict[str, str]:
+    """What the outputs for a provider say of the device that is not here."""
+    tables = [one for one in job.target.recipe.outputs.tables().values() if one.provider == provider]
+    return {key: value for table in tables for key, value in table.options.items()}
+
+
 def _asked(job: Job) -> dict[str, Asked]:
     recipe = job.target.recipe
     known = {one.name: data.asked(recipe.platform) for one in recipe.provider if (data := find(one.name))}
@@ -69,7 +75,7 @@ def _runtime(job: Job, asked: Asked) -> str:
 def _ask(job: Job, provider: Provider, asked: Asked, model: Ref, samples: Ref) -> Ref:
     """One provider's evidence; each stage gets of these what it declares."""
     params: dict[str, Any] = {
-        "provider": provider.model_dump(mode="json"),
+        "provider": {"name": provider.name, "options": dict(provider.options) | _told(job, provider.name)},
         "version": job.oldest,
         "session": job.opened()["session"],
     }

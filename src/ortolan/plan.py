@@ -116,16 +116,19 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
     stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
     session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, **job.opened())
-    expected = found.reference["outputs.npz"] if precision == "fp32" else None
-    given = Shipping(job, stamp["model.onnx"], found.samples["samples.npz"], expected, tag, hashed, precision)
+    samples = found.samples["samples.npz"]
+    golden = job.step("golden", {"model": stamp["model.onnx"], "samples": samples}, job.runtime(job.oldest))
+    given = Shipping(job, stamp["model.onnx"], samples, golden["golden.npz"], tag, hashed, precision)
     made = outputs.plan(given)
     own = {"model.onnx": given.model} if job.target.recipe.outputs.onnx else {}
     files = {"session.json": session["session.json"], **own, **{name: ref for one in made for name, ref in one.files.items()}}
-    read: dict[str, Source] = {"model": given.model, **given.compared()}
+    read: dict[str, Source] = {"model": given.model, "samples": samples}
+    if precision == "fp32":
+        read["expected"] = found.reference["outputs.npz"]
     if "model.ort" in files:
         read["ort"] = files["model.ort"]
     proven = {name: ref for one in made for name, ref in one.evidence.items()}
-    covered = coverage.plan(job, given.model, given.samples, proven)
+    covered = coverage.plan(job, given.model, samples, proven)
     files["coverage.json"] = covered["coverage.json"]
     return Shipment(files, _verify_all(job, read, "shipped"), made, covered)
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "ortolan"
 ORDER = [
     "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events",
-    "recipe", "runtime", "stages", "stage_files", "contract", "step", "sources", "origin", "outputs", "coverage", "plan",
+    "stages", "recipe", "runtime", "stage_files", "contract", "step", "sources", "origin", "outputs", "coverage", "plan",
     "store", "sandbox", "place", "execute", "gates", "manifest", "record", "assemble", "fresh", "build",
     "why", "reproduce", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip

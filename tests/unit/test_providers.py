@@ -311,7 +311,6 @@ def _rules(data: ProviderData) -> list[str]:
     rules += [f"ONNX Runtime has it when built with `{data.build_flag}`."] if data.build_flag else []
     rules += [f"Which nodes it takes: {_asked(one)}." for one in data.evidence]
     rules += [f"Engines for compute capabilities {', '.join(data.compute_capabilities)}."] if data.compute_capabilities else []
-    rules += [f"Engines for {name}: HTP {soc.htp_arch}, SoC model {soc.soc_model}." for name, soc in data.socs.items()]
     return ["", *(f"- {rule}" for rule in rules)] if rules else []
 
 
@@ -343,7 +342,7 @@ def test_the_page_of_providers_is_current(request: pytest.FixtureRequest) -> Non
 def test_the_page_shows_every_field() -> None:
     """A new kind of fact must not stay out of the page unnoticed."""
     shown = {"name", "title", "options", "sources", "shapes", "max_opset", "web_name", "before", "together", "either"}
-    shown |= {"evidence", "build_flag", "compute_capabilities", "socs"}
+    shown |= {"evidence", "build_flag", "compute_capabilities"}
     shown |= {"session", "qdq", "package", "absent_from", "int8"}  # int8 speaks in the checks, and by its source
     assert {one.name for one in fields(provider_data.ProviderData)} == shown
     assert all(one.default is not MISSING or one.default_factory is not MISSING for one in fields(Option) if one.name != "type")

@@ -52,7 +52,8 @@ def _shapes(job: Job, result: Result) -> Gate:
     """
     facts, profiles = result.facts, job.target.recipe.profiles
     dynamic = sorted({str(axis) for shape in facts["dynamic_inputs"].values() for axis in shape if not isinstance(axis, int)})
-    slips = {name: near[0] for name in facts["unknown"] if (near := difflib.get_close_matches(name, dynamic, n=1))}
+    unknown = {*facts["unknown"], *(profiles.keys() - dynamic)}
+    slips = {name: near[0] for name in sorted(unknown) if (near := difflib.get_close_matches(name, dynamic, n=1))}
     fixed = ", ".join(f"{axis} = {size}" for axis, size in sorted(facts["fixed"].items())) or "nothing to fix"
     measured = fixed + (f"; {', '.join(_axis(axis, profiles) for axis in dynamic)} dynamic" if dynamic else "")
     why = "; ".join(f"no axis '{name}' in [shapes]. Did you mean {near}?" for name, near in slips.items())

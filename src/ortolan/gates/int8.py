@@ -144,7 +144,10 @@ def _accuracy(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
 def _faster(job: Job, step: Step | None, results: Results) -> Gate:
     limit = f"≥ {job.target.recipe.gates.min_speedup:g}×"
     if step is None:
-        why = f"this machine is {host_platform()}, the target is {job.target.recipe.platform}"
+        first, platform = job.target.recipe.provider[0].name, job.target.recipe.platform
+        why = f"this machine is {host_platform()}, the target is {platform}"
+        if platform == host_platform():
+            why = f"what is timed here are kernels of the CPU, not those of {first}"
         return Gate("int8-faster", INT8, Outcome.NOT_RUN, limit=limit, why=why)
     timed = results[step.id]
     if timed.refused:

@@ -15,6 +15,7 @@ from .common import FP32, INT8, judge, loads, parity, reasons, worst
 from .coverage import coverage
 
 _CPU = "CPUExecutionProvider"
+_LOADED = (".onnx", ".ort", ".engine", ".bin", ".blob")  # what a device loads
 _ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
 
 
@@ -66,7 +67,7 @@ def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
 
 
 def _size(job: Job, artifacts: Sequence[Artifact]) -> Gate:
-    models = [a for a in artifacts if a.name.endswith((".onnx", ".ort"))]
+    models = [a for a in artifacts if a.name.endswith(_LOADED)]
     largest, limit = max(a.size for a in models), job.target.recipe.gates.max_size
     if limit is None:
         return Gate("size", SHIPPED, Outcome.NOT_RUN, f"{largest:,} B", why="the target sets no max_size")

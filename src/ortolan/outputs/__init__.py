@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from ..sources import Job
-from . import custom_build, ort, tensorrt, tensorrt_rtx
+from . import custom_build, openvino, ort, qnn, tensorrt, tensorrt_rtx, web
 from .made import Made, Shipping
 
-KINDS = {"custom_build": custom_build, "ort": ort, "tensorrt": tensorrt, "tensorrt_rtx": tensorrt_rtx}
+KINDS = {
+    "custom_build": custom_build,
+    "openvino": openvino,
+    "ort": ort,
+    "qnn": qnn,
+    "tensorrt": tensorrt,
+    "tensorrt_rtx": tensorrt_rtx,
+    "web": web,
+}
 """The module of each output, by its key in ``[outputs]``.
 
 Each has ``plan``, the ``RUNTIMES`` that its steps run in beside the fleet's, and in words what a build has ``PROVEN`` of it

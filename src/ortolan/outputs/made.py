@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,8 @@ from ..artifact import SHIPPED, Gate, Outcome, Precision
 from ..sources import Job
 from ..step import Ref, Step
 
+ROUNDING = 30.0
+"""Signal-to-noise ratio in dB that INT8 kernels of another library may cost by rounding otherwise (seen: 35 and more)."""
 Facts = Mapping[str, Mapping[str, Any]]
 """The facts of an output's steps, by the names that it gave them."""
 
@@ -32,21 +34,30 @@ def unseen(name: str, why: str, measured: str = "") -> Gate:
     return Gate(name, SHIPPED, Outcome.NOT_RUN, measured, why=why)
 
 
+def rounded(outputs: Iterable[Mapping[str, Any]], close: bool, least: float = ROUNDING) -> tuple[bool, str, list[str]]:
+    """Whether outputs are those of the model or near it by signal-to-noise ratio, in words, and why where they are not."""
+    given = list(outputs)
+    known = [one["snr_db"] for one in given if one["snr_db"] is not None]
+    near = close or (bool(given) and all(one["close"] or (one["snr_db"] or 0.0) >= least for one in given))
+    seen = f"SNR {min(known):.3g} dB" if known else "equal" if near else "did not run"
+    return near, seen, [one["reason"] for one in given if not one["close"] and one.get("reason")]
+
+
 @dataclass(frozen=True)
 class Shipping:
-    """The model that ships. ``expected`` holds the framework's outputs for ``samples``, where it is meant to equal them."""
+    """The model that ships. ``golden`` holds what it computes from ``samples``, as it is written."""
 
     job: Job
     model: Ref
     samples: Ref
-    expected: Ref | None
+    golden: Ref
     tag: str
     hashed: str
     precision: Precision
 
     def compared(self) -> dict[str, Ref]:
         """The inputs of a step that runs the samples."""
-        return {"samples": self.samples, **({"expected": self.expected} if self.expected else {})}
+        return {"samples": self.samples, "expected": self.golden}
 
 
 @dataclass(frozen=True)

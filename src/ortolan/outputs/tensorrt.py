@@ -32,10 +32,9 @@ def plan(given: Shipping, table: EngineKit) -> Made:
 
 
 def _judge(facts: Facts) -> list[Gate]:
-    """The kit fits; the engine is the device's to build."""
+    """A model that does not fit is refused by the step; the engine is the device's to build."""
     told = facts["kit"]
-    unknown = [f"no axis '{axis}' for a profile" for axis in told["unknown_profiles"]]
-    doubts = [f"quantised scalars, which TensorRT-RTX refuses: {', '.join(told['doubtful'])}"] if told["doubtful"] else []
+    doubts = f"quantised scalars, which TensorRT-RTX refuses: {', '.join(told['doubtful'])}" if told["doubtful"] else ""
     measured = f"TensorRT {told['tensorrt']}, {told['typing']} typing, settings {told['settings_digest'][:12]}"
-    kit = gate("engine-kit", not unknown, measured, "fits model and TensorRT", "; ".join([*unknown, *doubts]))
+    kit = gate("engine-kit", not doubts, measured, "fits model and TensorRT", doubts)
     return [kit, unseen("engine", told["engine"]["why"])]

@@ -45,7 +45,7 @@ def _judge(facts: Facts) -> list[Gate]:
 
 
 def _engine(name: str, told: Mapping[str, Any]) -> Gate:
-    problems = [*told["read_back"]["problems"], *(f"no axis '{axis}' for a profile" for axis in told["unknown_profiles"])]
+    problems = told["read_back"]["problems"]
     precision = f"{told['quantised']} Q/DQ nodes" if told["quantised"] else "no Q/DQ"
     measured = f"{told['size']:,} B of {told['nodes']} nodes, {precision}, TensorRT-RTX {told['tensorrt']}"
     notes = [
@@ -53,6 +53,8 @@ def _engine(name: str, told: Mapping[str, Any]) -> Gate:
         *told["repairs"],
         *([f"float64 becomes float32 in {', '.join(told['narrowed'])}"] if told["narrowed"] else []),
     ]
+    if told["read_back"]["header"] is None and not problems:
+        return unseen(f"engine@{name}", "what this version of TensorRT-RTX writes at an engine's head is not known", measured)
     return gate(f"engine@{name}", not problems, measured, "built, names what was asked", "; ".join(notes))
 
 

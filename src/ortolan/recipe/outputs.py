@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ..stages.lib.qnn_socs import SOCS
 from .base import SIZE_SCHEMA, Strict, in_bytes
 from .nearest import did_you_mean
 from .provider_data import find
@@ -23,6 +24,11 @@ class Output(Strict):
     """One kind of output: the ``provider`` that alone loads it, and the ``mark`` that it leaves in tags."""
 
     provider: ClassVar[str] = ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What its provider is told beside the recipe's options when it is asked about nodes here, in place of the device."""
+        return {}
 
     @property
     def mark(self) -> str:
@@ -52,7 +58,8 @@ class RtxEngines(Output):
     @field_validator("compute_capabilities")
     @classmethod
     def _known(cls, given: list[str]) -> list[str]:
-        check(_names("compute capability", given, _data(cls.provider, "compute_capabilities")))
+        data = find(cls.provider)
+        check(_names("compute capability", given, data.compute_capabilities if data else ()))
         return sorted(set(given), key=lambda text: tuple(map(int, text.split("."))))
 
     _size = field_validator("workspace", mode="before")(_maybe_bytes)
@@ -68,13 +75,13 @@ class EngineKit(Output):
 
     provider: ClassVar[str] = "TensorrtExecutionProvider"
     version: str = Field(pattern=TENSORRT, description="TensorRT on the device: JetPack 6.1 and 6.2 have 10.3")
-    workspace: int = Field(default=2**30, description="most memory of a layer, like '1 GiB'", json_schema_extra=SIZE_SCHEMA)
+    workspace: int | None = Field(default=None, description="most memory of a layer, like '1 GiB'", json_schema_extra=SIZE_SCHEMA)
     dla_core: int | None = Field(default=None, ge=0, le=1, description="deep learning accelerator in place of the GPU")
     gpu_fallback: bool = Field(default=True, description="beside a DLA, the GPU takes what it refuses")
     timing_cache: bool = Field(default=True, description="keep kernel timings on the device, so that engines build alike")
     tf32: bool = Field(default=False, description="products of float32 with 10 bits of mantissa: faster, less exact")
 
-    _size = field_validator("workspace", mode="before")(in_bytes)
+    _size = field_validator("workspace", mode="before")(_maybe_bytes)
 
 
 class QnnContext(Output):
@@ -86,8 +93,13 @@ class QnnContext(Output):
     @field_validator("soc")
     @classmethod
     def _known(cls, given: str) -> str:
-        check(_names("SoC", [given], _data(cls.provider, "socs")))
+        check(_names("SoC", [given], list(SOCS)))
         return given
+
+    @property
+    def options(self) -> dict[str, str]:
+        """QNN's numbers of the SoC and of its Hexagon processor."""
+        return {"soc_model": str(SOCS[self.soc].model), "htp_arch": str(SOCS[self.soc].arch)}
 
     @property
     def mark(self) -> str:
@@ -106,7 +118,10 @@ class OpenVinoIr(Output):
 class WebPackage(Output):
     """``[outputs] web``: the model with the files of onnxruntime-web that run it in a browser."""
 
-    format: Literal["onnx", "ort"] = Field(default="onnx", description="of the model that the page loads")
+    format: Literal["onnx", "ort", "both"] = Field(default="onnx", description="of the model that the page loads")
+    bundle: str = Field(
+        default="ort.webgpu.min.js", description="script of onnxruntime-web; others are wrong on WebGPU with INT8"
+    )
     threads: int = Field(default=1, ge=1, le=64, description="of WebAssembly; more than one needs COOP and COEP headers")
 
 
@@ -173,10 +188,3 @@ def _flags(given: Sequence[str]) -> Iterator[Mistake]:
             yield Mistake((index,), f"{flag} is gone", f"{known['gone'][flag]}.")
         elif flag.startswith("-") and flag not in known["flags"]:
             yield Mistake((index,), f"ONNX Runtime's build.sh has no {flag}", did_you_mean(flag, known["flags"], quote='"'))
-
-
-def _data(provider: str, what: str) -> list[str]:
-    """Names that the provider's data file knows."""
-    data = find(provider)
-    found: Sequence[str] | Mapping[str, Any] = getattr(data, what) if data else ()
-    return list(found)

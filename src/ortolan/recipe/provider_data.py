@@ -85,14 +85,6 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Soc:
-    """A system on a chip that context binaries are built for: its Hexagon architecture and Qualcomm's number of it."""
-
-    htp_arch: int
-    soc_model: int
-
-
-@dataclass(frozen=True)
 class ProviderData:
     """One execution provider. What is not known is empty or None; ``sources`` says where each other field comes from.
 
@@ -100,7 +92,7 @@ class ProviderData:
     providers that must come after it. ``together``: options that are set all or not at all; ``either``: of which one may be.
     ``absent_from``: packages of ONNX Runtime without it. ``build_flag``: what builds ONNX
     Runtime with it. ``web_name``: what onnxruntime-web calls it. ``evidence``: the first
-    whose platforms fit. ``compute_capabilities`` and ``socs``: what engines can be built for without the device.
+    whose platforms fit. ``compute_capabilities``: what engines can be built for without the device.
     """
 
     name: str
@@ -121,7 +113,6 @@ class ProviderData:
     build_flag: str = ""
     evidence: tuple[Asked, ...] = ()
     compute_capabilities: tuple[str, ...] = ()
-    socs: dict[str, Soc] = field(default_factory=dict)
 
     def asked(self, platform: str) -> Asked | None:
         """What to ask about this provider for a platform."""
@@ -144,8 +135,7 @@ def read(path: Path) -> ProviderData:
     rules = {key: kind(**_frozen(table.pop(key))) for key, kind in kinds.items() if key in table}
     packages = tuple(Package(**_frozen(one)) for one in table.pop("package", ()))
     asked = tuple(Asked(**_frozen(one)) for one in table.pop("evidence", ()))
-    socs = {name: Soc(**one) for name, one in table.pop("socs", {}).items()}
-    more: dict[str, Any] = {"package": packages, "evidence": asked, "socs": socs}
+    more: dict[str, Any] = {"package": packages, "evidence": asked}
     return ProviderData(options=options, sources=table.pop("sources"), **more, **rules, **_frozen(table))
 
 

@@ -31,7 +31,7 @@ def of_model(model: ModelProto, axes: Mapping[str, Sizes]) -> Profiles:
         raise Refused(
             f"no optimisation profile for {', '.join(missing)}",
             why=f"an engine is built for a range of sizes of each dynamic axis{have}",
-            hint=f"give it min, opt and max in [profiles] of the target, as {missing[0].split()[1]}, or a size in [shapes]",
+            hint=f"say {missing[0].split()[1]} = {{ min = 1, opt = 4, max = 8 }}, or one size, in [shapes] of the target",
         )
     return {value.name: _shapes(value, axes) for value in _dynamic(model)}
 

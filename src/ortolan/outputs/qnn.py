@@ -1,0 +1,54 @@
+"""A QNN context binary for one Snapdragon, compiled here and run on QNN's emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..artifact import Gate
+from ..recipe.outputs import QnnContext
+from .made import Facts, Made, Shipping, gate, rounded, unseen
+
+RUNTIMES = ("qnn",)
+PROVEN = "the context binary is compiled for the SoC that was asked for, and gives on QNN's emulator what the model gives"
+LEFT = "speed and power, and that the device's driver is new enough for the binary"
+_FILE = "model_ctx.onnx"
+_NEAR = 20.0  # dB against the CPU as written: HTP rounds otherwise, and computes float in half precision (seen: 28 and more)
+
+
+def plan(given: Shipping, table: QnnContext) -> Made:
+    """One step compiles, reads back, emulates and compares."""
+    recipe = given.job.target.recipe
+    provider = next(one for one in recipe.provider if one.name == table.provider)
+    step = given.job.step(
+        "engine_qnn",
+        {"model": given.model, **given.compared()},
+        RUNTIMES[0],
+        note=table.soc,
+        soc=table.soc,
+        options=dict(provider.options),
+    )
+    return Made({_FILE: step[_FILE]}, {"context": step}, judge=_judge, about=_about)
+
+
+def _judge(facts: Facts) -> list[Gate]:
+    """The binary is for the asked SoC and has the model's signature; the emulator gives the model's outputs."""
+    told = facts["context"]
+    asked, found = ([one["soc"], f"HTP {one['htp_arch']}"] for one in (told["asked"], told["found"]))
+    rest = ", ".join(f"{count} {op}" for op, count in told["on_cpu"].items())
+    measured = f"{', '.join(found)}, {told['bytes']:,} B, {told['partitions']} partition(s)"
+    why = "; ".join([*told["signature"], *([f"left to the CPU: {rest}"] if rest else [])])
+    built = gate("engine", asked == found and not told["signature"], measured, f"{', '.join(asked)}, signature", why)
+    return [built, _emulated(told["emulator"]), unseen("engine-runs", "no Snapdragon here: the emulator tells nothing of speed")]
+
+
+def _emulated(ran: Mapping[str, Any]) -> Gate:
+    near, seen, reasons = rounded(ran["cpu"].values(), close=False, least=_NEAR)
+    good = ran["runs"] and near
+    why = "" if good else "; ".join(filter(None, [ran["error"], *reasons]))
+    return gate("emulator", good, f"{seen} on {ran['samples']} samples", f"SNR ≥ {_NEAR:g} dB against the CPU", why)
+
+
+def _about(facts: Facts) -> Mapping[str, Mapping[str, str]]:
+    told = facts["context"]
+    return {_FILE: {**told["found"], **told["versions"], "compatibility": told["compatibility"]}}
