@@ -115,7 +115,7 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     chosen = found.quantise if precision == "int8" and found.quantise else found.fixed
     metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
     stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
-    session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, **job.opened())
+    session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, concurrent_run=job.concurrent_run, **job.opened())
     samples = found.samples["samples.npz"]
     golden = job.step("golden", {"model": stamp["model.onnx"], "samples": samples}, job.runtime(job.oldest))
     given = Shipping(job, stamp["model.onnx"], samples, golden["golden.npz"], tag, hashed, precision)

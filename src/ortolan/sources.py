@@ -51,6 +51,12 @@ class Job:
         package = self.target.recipe.runtime.package
         return f"{package if package in _OWN else 'onnxruntime'}-{version}"
 
+    @property
+    def concurrent_run(self) -> bool:
+        """Whether threads may call Run of one session at the same time, which ONNX Runtime allows and some providers do not."""
+        known = [data for one in self.target.recipe.provider if (data := find(one.name))]
+        return all(data.session.concurrent_run is not False for data in known)
+
     def runs_on(self, host: str) -> bool:
         """Whether the target's kernels are those of a machine of this platform: then timings there say something of it."""
         return host == self.target.recipe.platform and self.target.recipe.provider[0].name == CPU

@@ -156,7 +156,7 @@ PROVIDERS = [{"name": "XnnpackExecutionProvider", "options": {"threads": 4, "fas
 
 
 def test_session_json_speaks_onnx_runtimes_language(run_stage: RunStage, tmp_path: Path) -> None:
-    params = {"tag": "net-0123-opset17-ort1.20.1", "providers": PROVIDERS, "session": SESSION}
+    params = {"tag": "net-0123-opset17-ort1.20.1", "providers": PROVIDERS, "session": SESSION, "concurrent_run": False}
     done = run_stage("session_json", "tools", {"model": models.write(models.convnet(), tmp_path / "m.onnx")}, params)
     document = json.loads((done.out / "session.json").read_text())
     assert document == done.facts
@@ -169,6 +169,7 @@ def test_session_json_speaks_onnx_runtimes_language(run_stage: RunStage, tmp_pat
         "intra_op_num_threads": 4, "inter_op_num_threads": 1, "execution_mode": "ORT_SEQUENTIAL",
         "graph_optimization_level": "ORT_ENABLE_EXTENDED", "enable_mem_pattern": True, "enable_cpu_mem_arena": True,
     }  # fmt: skip
+    assert document["sharing"] == {"sessions": 1, "concurrent_run": False}
     assert list(document["config_entries"].items()) == [("a", "1"), ("b", "2")]
     assert document["inputs"] == [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
 
@@ -176,10 +177,9 @@ def test_session_json_speaks_onnx_runtimes_language(run_stage: RunStage, tmp_pat
 def test_equal_settings_give_equal_session_json(run_stage: RunStage, tmp_path: Path) -> None:
     path = models.write(models.convnet(), tmp_path / "m.onnx")
     shutil.copy(path, tmp_path / "n.onnx")
-    turned = dict(reversed(SESSION.items()))
+    turned, common = dict(reversed(SESSION.items())), {"tag": "t", "providers": PROVIDERS, "concurrent_run": True}
     found = [
-        run_stage("session_json", "tools", {"model": model}, {"tag": "t", "providers": PROVIDERS, "session": session}).out
-        / "session.json"
+        run_stage("session_json", "tools", {"model": model}, common | {"session": session}).out / "session.json"
         for model, session in ((path, SESSION), (tmp_path / "n.onnx", turned))
     ]
     assert found[0].read_bytes() == found[1].read_bytes()

@@ -18,10 +18,10 @@ def plan(given: Shipping, table: CustomBuild) -> Made:
     providers = [one.name for one in given.job.target.recipe.provider if one.name != CPU]
     step = given.job.step("custom_build", {}, version=given.job.oldest, flags=list(table.flags), providers=providers)
     name = "build_onnxruntime.sh"
-    return Made({name: step[name]}, {"script": step}, judge=_gates)
+    return Made({name: step[name]}, {"script": step}, judge=_judge)
 
 
-def _gates(facts: Facts) -> list[Gate]:
+def _judge(facts: Facts) -> list[Gate]:
     told = facts["script"]
     why = "an ONNX Runtime with these flags is built on the device, by build_onnxruntime.sh"
     return [unseen("runtime", why, f"{told['version']}, {len(told['flags'])} flags")]

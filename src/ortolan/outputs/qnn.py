@@ -37,7 +37,8 @@ def _judge(facts: Facts) -> list[Gate]:
     asked, found = ([one["soc"], f"HTP {one['htp_arch']}"] for one in (told["asked"], told["found"]))
     rest = ", ".join(f"{count} {op}" for op, count in told["on_cpu"].items())
     measured = f"{', '.join(found)}, {told['bytes']:,} B, {told['partitions']} partition(s)"
-    why = "; ".join([*told["signature"], *([f"left to the CPU: {rest}"] if rest else [])])
+    other = [f"compiled for {', '.join(found)}, not for {', '.join(asked)}"] if asked != found else []
+    why = "; ".join([*other, *told["signature"], *([f"left to the CPU: {rest}"] if rest else [])])
     built = gate("engine", asked == found and not told["signature"], measured, f"{', '.join(asked)}, signature", why)
     return [built, _emulated(told["emulator"]), unseen("engine-runs", "no Snapdragon here: the emulator tells nothing of speed")]
 

@@ -66,8 +66,9 @@ def _ran(where: str, told: Mapping[str, Any], package: Mapping[str, Any]) -> Gat
         return unseen(name, f"{told['why']}: {told['hint']}")
     problems = [told["error"]] if told["error"] else [*_files(told, package), *_options(told), *_signature(told, package)]
     near, seen, reasons = rounded(told["outputs"].values(), bool(told["close"]))
-    on = f" on {told['adapter']}" if told.get("adapter") else ""
-    measured = f"{seen}{on}, {', '.join(f'{what} {version}' for what, version in told['versions'].items())}"
+    on = f" on {told['adapter']['architecture']}" if told.get("adapter") else ""
+    versions = ", ".join(f"{what} {_number(text)}" for what, text in sorted(told["versions"].items()))
+    measured = f"{seen}{on}, {versions}"
     good = told["runs"] and near and not problems
     return gate(name, good, measured, "the model's outputs", "; ".join([*problems, *([] if near else reasons)]))
 

@@ -35,11 +35,15 @@ class Option:
 
 @dataclass(frozen=True)
 class SessionRules:
-    """What a provider wants of ``[session]``; nothing where a value is None."""
+    """What a provider wants of ``[session]``; nothing where a value is None.
+
+    ``concurrent_run``: whether several threads may call Run of one session at the same time, as ONNX Runtime otherwise allows.
+    """
 
     max_intra_op_num_threads: int | None = None
     enable_mem_pattern: bool | None = None
     execution_mode: Literal["sequential", "parallel"] | None = None
+    concurrent_run: bool | None = None
 
 
 @dataclass(frozen=True)

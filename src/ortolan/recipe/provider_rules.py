@@ -41,13 +41,15 @@ def providers(given: Given) -> Iterator[Mistake]:
             yield mistake._replace(at=(index, *mistake.at))
 
 
-def target(given: Given, versions: Sequence[str], session: Mapping[str, Any], quantize: Mapping[str, Any]) -> list[Mistake]:
+def target(
+    given: Given, versions: Sequence[str], opset: int, session: Mapping[str, Any], quantize: Mapping[str, Any]
+) -> list[Mistake]:
     """What the providers of a target say about its other tables, each key once; ``versions`` are the fleet's, oldest first."""
     found: list[Mistake] = []
     for index, options, data in _known(given):
         here = [*_versions(options, data, versions[0]), *_int8(options, data, quantize), *_pool(options, data)]
         found += [mistake._replace(at=("provider", index, "options", *mistake.at)) for mistake in here]
-        found += _session(data, session)
+        found += [*_opset(data, opset), *_session(data, session)]
         found += _scheme(data, quantize) if quantize["policy"] != "never" else ()
     return list({mistake.at: mistake for mistake in reversed(found)}.values())
 
@@ -150,6 +152,12 @@ def _versions(options: Options, data: ProviderData, oldest: str) -> Iterator[Mis
 def numbers(version: str) -> tuple[int, ...]:
     """``1.20.1`` as numbers that can be compared."""
     return tuple(map(int, version.split(".")))
+
+
+def _opset(data: ProviderData, opset: int) -> Iterator[Mistake]:
+    if data.max_opset is not None and opset > data.max_opset:
+        what = f"{data.title} takes up to opset {data.max_opset}, and would leave the nodes of opset {opset} to the next provider"
+        yield Mistake(("runtime", "opset"), what, f"Say opset = {data.max_opset} or lower.")
 
 
 def _int8(options: Options, data: ProviderData, quantize: Mapping[str, Any]) -> Iterator[Mistake]:

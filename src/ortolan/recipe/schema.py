@@ -162,8 +162,8 @@ class Target(Strict):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        named = [(one.name, one.options) for one in self.provider]
-        known = provider_rules.target(named, self.runtime.versions, dict(self.session), dict(self.quantize))
+        named, fleet = [(one.name, one.options) for one in self.provider], self.runtime
+        known = provider_rules.target(named, fleet.versions, fleet.opset, dict(self.session), dict(self.quantize))
         names = [one.name for one in self.provider]
         check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known])
         return self

@@ -10,14 +10,17 @@ from typing import Any
 from .lib import canon
 
 INPUTS = ("model",)
-PARAMS = ("tag", "providers", "session")
+PARAMS = ("tag", "providers", "session", "concurrent_run")
 OUTPUTS = ("session.json",)
 
 FORMAT = 1
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``providers`` and ``session`` as in the recipe. Facts: the document itself."""
+    """``providers`` and ``session`` as in the recipe; ``concurrent_run``: whether threads may call Run at the same time.
+
+    A program opens one session and shares it: each further one costs its memory again. Facts: the document itself.
+    """
     described = canon.describe(canon.load(inputs["model"]))
     session = params["session"]
     document = {
@@ -27,6 +30,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "outputs": described["outputs"],
         "providers": [{"name": p["name"], "options": _texts(p["options"])} for p in params["providers"]],
         "session_options": _options(session),
+        "sharing": {"sessions": 1, "concurrent_run": params["concurrent_run"]},
         "config_entries": dict(sorted(session["config"].items())),
     }
     (out / "session.json").write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
