@@ -155,9 +155,9 @@ def _fetch(executor: Executor, ref: Ref, results: Results, to: Path) -> None:
 def _located(built: Built, executor: Executor, found: Candidates) -> Built:
     """Where parity failed: run the steps that name the first diverging tensor and add it to the gate's reason."""
     failed = [g for g in built.gates if g.name.startswith("parity@") and g.subject == "fp32" and g.outcome is Outcome.FAIL]
-    if not failed:
+    version = next((v for g in failed if (v := g.name.partition("@")[2]) in found.verify), None)
+    if version is None:
         return built
-    version = failed[0].name.partition("@")[2]
     step = plan.diagnosis(built.job, found, version)
     results = executor.run([step])
     named = gates.diverging(results[step.id])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from . import coverage, digest, origin, outputs
 from .artifact import Precision
@@ -14,7 +14,10 @@ from .step import Ref, Source, Step
 
 @dataclass(frozen=True)
 class Candidates:
-    """The steps that make and judge what could ship: a float model and, where the recipe wants one, an INT8 model."""
+    """The steps that make and judge what could ship: a float model and, where the recipe wants one, an INT8 model.
+
+    ``edges`` are checks at the ends of the target's profiles, by sizes in words and version.
+    """
 
     imported: Step
     normalise: Step
@@ -23,6 +26,7 @@ class Candidates:
     samples: Step
     reference: Step
     verify: Mapping[str, Step]
+    edges: Mapping[tuple[str, str], Step] = field(default_factory=dict)
     calibrate: Step | None = None
     quantise: Step | None = None
     verify_int8: Mapping[str, Step] | None = None
@@ -32,7 +36,7 @@ class Candidates:
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
         alone = (self.check, self.fixed, self.reference, self.calibrate, self.quantise, self.evaluate, self.latency)
-        many = (*self.verify.values(), *(self.verify_int8 or {}).values())
+        many = (*self.verify.values(), *self.edges.values(), *(self.verify_int8 or {}).values())
         return tuple(step for step in (*alone, *many) if step)
 
 
@@ -71,15 +75,33 @@ def candidates(job: Job, *, host: str) -> Candidates:
     """The graph up to the choice between float and INT8. ``host`` is this machine's platform, like ``linux/amd64``."""
     imported = origin.load(job)
     normalise = job.step("normalise", {"model": imported["model.onnx"]}, opset=job.target.recipe.runtime.opset)
-    samples = _samples(job, normalise)
+    samples = _samples(job, normalise, job.target.recipe.examples)
     reference = origin.reference(job, imported, samples)
     prepared = job.step("preprocess", {"model": normalise["model.onnx"]})
     fixed = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=job.target.recipe.sizes)
     check = job.step("check_model", {"model": fixed["model.onnx"]})
-    expected = {"samples": samples["samples.npz"], "expected": reference["outputs.npz"]}
-    verify = _verify_all(job, {"model": fixed["model.onnx"], **expected}, "fp32")
-    alone = Candidates(imported, normalise, fixed, check, samples, reference, verify)
+    verify = _verify_all(job, _compared(fixed, samples, reference), "fp32")
+    edges = _edges(job, imported, normalise, fixed)
+    alone = Candidates(imported, normalise, fixed, check, samples, reference, verify, edges)
     return _with_int8(job, alone, prepared, host)
+
+
+def _compared(model: Step, samples: Step, reference: Step) -> dict[str, Source]:
+    """What a step reads that compares a model with the framework."""
+    return {"model": model["model.onnx"], "samples": samples["samples.npz"], "expected": reference["outputs.npz"]}
+
+
+def _edges(job: Job, imported: Step, normalise: Step, fixed: Step) -> dict[tuple[str, str], Step]:
+    """The float model at the least and the most of its profiles: a size that was baked in shows there."""
+    recipe, found = job.target.recipe, dict[tuple[str, str], Step]()
+    for end in ("min", "max"):
+        sizes = {axis: profile[end] for axis, profile in recipe.profiles.items()}
+        if sizes and recipe.examples | sizes != recipe.examples:
+            samples = _samples(job, normalise, recipe.examples | sizes)
+            read = _compared(fixed, samples, origin.reference(job, imported, samples))
+            words = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
+            found |= {(words, version): step for version, step in _verify_all(job, read, f"fp32 {words}").items()}
+    return found
 
 
 def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candidates:
@@ -147,7 +169,7 @@ def diagnosis(job: Job, found: Candidates, version: str) -> Step:
     )
 
 
-def _samples(job: Job, normalise: Step) -> Step:
+def _samples(job: Job, normalise: Step, sizes: Mapping[str, int]) -> Step:
     data = job.model.recipe.data
     role = "evaluation" if data.evaluation else "calibration"
     spec = data.evaluation or data.calibration
@@ -156,7 +178,7 @@ def _samples(job: Job, normalise: Step) -> Step:
         "make_samples",
         read,
         inputs=job.inputs(),
-        axes=dict(job.model.recipe.axes) | job.target.recipe.examples,
+        axes={**job.model.recipe.axes, **sizes},
         count=job.model.recipe.parity.samples,
         data=spec.model_dump(mode="json") if spec else None,
     )

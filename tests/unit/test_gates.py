@@ -24,6 +24,7 @@ from ortolan.recipe.base import Strict
 from ortolan.recipe.outputs import CustomBuild
 from ortolan.recipe.project import Project
 from ortolan.recipe.schema import Data, Model, Provider, Target
+from ortolan.recipe.shapes import Profile
 from ortolan.sources import Job, job
 from ortolan.step import Step
 from ortolan.store import Action
@@ -103,9 +104,11 @@ R = TypeVar("R", bound=Strict)
 
 def edited(recipe: R, tables: Change) -> R:
     """A recipe with some keys of some tables replaced."""
-    return recipe.model_copy(
-        update={k: getattr(recipe, k).model_copy(update=v) if isinstance(v, dict) else v for k, v in tables.items()}
-    )
+
+    def changed(old: Any, new: Any) -> Any:
+        return old.model_copy(update=new) if isinstance(old, Strict) and isinstance(new, dict) else new
+
+    return recipe.model_copy(update={key: changed(getattr(recipe, key), new) for key, new in tables.items()})
 
 
 def is_coverage(key: str, value: Any) -> bool:
@@ -141,6 +144,7 @@ def named(found: Candidates) -> Iterator[tuple[str, Step]]:
     """The steps under the names that the tests use, those of a runtime like ``verify@1.17.3``."""
     alone = ("imported", "normalise", "check", "fixed", "samples", "reference", "calibrate", "quantise", "evaluate", "latency")
     yield from ((name, step) for name in alone if (step := getattr(found, name)))
+    yield from ((f"verify@{version} {sizes}", step) for (sizes, version), step in found.edges.items())
     for name, steps in (("verify", found.verify), ("verify_int8", found.verify_int8 or {})):
         yield from ((f"{name}@{version}", step) for version, step in steps.items())
 
@@ -158,6 +162,12 @@ NOISE = FAR | {"snr_db": -3.0}
 DARK = {"calibrate": {"inputs": {"image": [0.0, 0.004]}}}
 UNJUDGED = {"data": {"evaluation": None}}
 FULL = {"evaluate": {"inputs": {"image": {"observed": [0.0, 255.0]}}}}
+FREE = {"fixed": {}, "dynamic_inputs": {"image": ["batch", 64]}}
+RANGED: dict[str, Any] = {"target": {"shapes": {"batch": Profile(min=1, opt=4, max=8)}}, "facts": {"fixed": FREE}}
+FIXED_INSIDE = {"fixed": FREE, "verify@1.17.3 batch 1": {"onnx": {"close": False, "outputs": {"p": FAR}}}}
+BAKED_IN = {"fixed": FREE, "verify@1.17.3 batch 8": {"onnx": REFUSED | {"opens": True, "error": "bad shape"}}}
+RTX = {"provider": [Provider(name="NvTensorRTRTXExecutionProvider"), Provider(name="CPUExecutionProvider")], "shapes": {}}
+QNN = {"provider": [Provider(name="QNNExecutionProvider"), Provider(name="CPUExecutionProvider")], "shapes": {}}
 CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("opset", "fp32", {}, PASS, "17, IR 8"),
     ("opset", "fp32", {"facts": {"normalise": {"found": 18}}}, FAIL, "= 17"),
@@ -176,6 +186,13 @@ CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("parity@1.17.3", "fp32", {}, PASS, "max error 0"),
     ("parity@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"onnx": {"close": False, "outputs": {"p": FAR}}}}}, FAIL, "p: 2 "),
     ("parity@1.17.3", "fp32", {"facts": {"verify@1.17.3": {"onnx": REFUSED}}}, NOT_RUN, "did not run"),
+    ("parity@1.17.3 batch 8", "fp32", RANGED, PASS, "max error 0"),
+    ("parity@1.17.3 batch 1", "fp32", RANGED | {"facts": FIXED_INSIDE}, FAIL, "p: 2 of 10"),
+    ("parity@1.17.3 batch 8", "fp32", RANGED | {"facts": BAKED_IN}, FAIL, "bad shape"),
+    ("shapes", "fp32", RANGED, PASS, "batch 1…4…8 dynamic"),
+    ("shapes", "fp32", {"target": RTX, "facts": {"fixed": FREE}}, FAIL, "TensorRT-RTX builds engines for a size or a profile"),
+    ("shapes", "fp32", {"target": QNN, "facts": {"fixed": FREE}}, FAIL, "say batch = <size> in [shapes] of x86-cpu"),
+    ("shapes", "fp32", {"target": QNN}, PASS, "batch = 1"),
     ("quantised", "int8", {}, PASS, "16 Q/DQ nodes, 100.0% of MACs"),
     ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "macs_share": 0.0}}}, FAIL, "nothing was quantised"),
     ("quantised", "int8", {"facts": {"quantise": {"macs_share": 0.49}}}, FAIL, "too little was quantised"),

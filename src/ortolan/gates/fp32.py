@@ -24,6 +24,8 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     )
     for version, facts in verified.items():
         gates += [loads(job, version, FP32, facts), parity(job, version, facts)]
+    if job.target.recipe.profiles.keys() & _dynamic(results[found.fixed.id]):
+        gates += [parity(job, f"{version} {sizes}", results[step.id].facts) for (sizes, version), step in found.edges.items()]
     return gates
 
 
@@ -51,7 +53,7 @@ def _shapes(job: Job, result: Result) -> Gate:
     An axis that stays dynamic and that the target's first provider cannot take so fails.
     """
     facts, profiles = result.facts, job.target.recipe.profiles
-    dynamic = sorted({str(axis) for shape in facts["dynamic_inputs"].values() for axis in shape if not isinstance(axis, int)})
+    dynamic = _dynamic(result)
     unknown = {*facts["unknown"], *(profiles.keys() - dynamic)}
     slips = {name: near[0] for name in sorted(unknown) if (near := difflib.get_close_matches(name, dynamic, n=1))}
     fixed = ", ".join(f"{axis} = {size}" for axis, size in sorted(facts["fixed"].items())) or "nothing to fix"
@@ -62,6 +64,12 @@ def _shapes(job: Job, result: Result) -> Gate:
     if not slips and not unmet and inside:
         why = f"sizes that depend on data come from {', '.join(inside[:3])}"
     return judge("shapes", FP32, not slips and not unmet, measured, "", "; ".join(filter(None, [why, unmet])))
+
+
+def _dynamic(result: Result) -> list[str]:
+    """The axes of inputs that a step left dynamic, sorted."""
+    shapes = result.facts["dynamic_inputs"].values()
+    return sorted({str(axis) for shape in shapes for axis in shape if not isinstance(axis, int)})
 
 
 def _axis(name: str, profiles: Mapping[str, Mapping[str, int]]) -> str:
