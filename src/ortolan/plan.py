@@ -16,7 +16,8 @@ from .step import Ref, Source, Step
 class Candidates:
     """The steps that make and judge what could ship: a float model and, where the recipe wants one, an INT8 model.
 
-    ``edges`` are checks at the ends of the target's profiles, by sizes in words and version.
+    ``edges`` are checks at the ends of the target's profiles, by sizes in words and version. ``coverage`` is that of the INT8
+    model, where the target has limits for it.
     """
 
     imported: Step
@@ -32,10 +33,20 @@ class Candidates:
     verify_int8: Mapping[str, Step] | None = None
     evaluate: Step | None = None
     latency: Step | None = None
+    coverage: Step | None = None
 
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
-        alone = (self.check, self.fixed, self.reference, self.calibrate, self.quantise, self.evaluate, self.latency)
+        alone = (
+            self.check,
+            self.fixed,
+            self.reference,
+            self.calibrate,
+            self.quantise,
+            self.evaluate,
+            self.latency,
+            self.coverage,
+        )
         many = (*self.verify.values(), *self.edges.values(), *(self.verify_int8 or {}).values())
         return tuple(step for step in (*alone, *many) if step)
 
@@ -129,6 +140,7 @@ def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candid
         verify_int8=_verify_all(job, {"model": int8, "samples": samples, "expected": plain.reference["outputs.npz"]}, "int8"),
         evaluate=_evaluate(job, plain, int8),
         latency=_latency(job, plain, int8) if job.runs_on(host) else None,
+        coverage=coverage.plan(job, int8, samples, {}) if recipe.gates.on_coverage else None,
     )
 
 
@@ -150,7 +162,7 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     if "model.ort" in files:
         read["ort"] = files["model.ort"]
     proven = {name: ref for one in made for name, ref in one.evidence.items()}
-    covered = coverage.plan(job, given.model, samples, proven)
+    covered = coverage.plan(job, chosen["model.onnx"], samples, proven)  # its nodes are those of what ships
     files["coverage.json"] = covered["coverage.json"]
     return Shipment(files, _verify_all(job, read, "shipped"), made, covered)
 

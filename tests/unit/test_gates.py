@@ -142,7 +142,19 @@ def made(facts: Change | None = None, *, native: bool = True, target: Change | N
 
 def named(found: Candidates) -> Iterator[tuple[str, Step]]:
     """The steps under the names that the tests use, those of a runtime like ``verify@1.17.3``."""
-    alone = ("imported", "normalise", "check", "fixed", "samples", "reference", "calibrate", "quantise", "evaluate", "latency")
+    alone = (
+        "imported",
+        "normalise",
+        "check",
+        "fixed",
+        "samples",
+        "reference",
+        "calibrate",
+        "quantise",
+        "evaluate",
+        "latency",
+        "coverage",
+    )
     yield from ((name, step) for name in alone if (step := getattr(found, name)))
     yield from ((f"verify@{version} {sizes}", step) for (sizes, version), step in found.edges.items())
     for name, steps in (("verify", found.verify), ("verify_int8", found.verify_int8 or {})):
@@ -168,6 +180,8 @@ FIXED_INSIDE = {"fixed": FREE, "verify@1.17.3 batch 1": {"onnx": {"close": False
 BAKED_IN = {"fixed": FREE, "verify@1.17.3 batch 8": {"onnx": REFUSED | {"opens": True, "error": "bad shape"}}}
 RTX = {"provider": [Provider(name="NvTensorRTRTXExecutionProvider"), Provider(name="CPUExecutionProvider")], "shapes": {}}
 QNN = {"provider": [Provider(name="QNNExecutionProvider"), Provider(name="CPUExecutionProvider")], "shapes": {}}
+LOST = {"node": "acme:Foo 'f'", "op": "Foo", "domain": "acme", "why": "unknown domain acme"}
+EIGHT: dict[str, Any] = {"target": {"gates": {"max_partitions": 8}}}
 CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("opset", "fp32", {}, PASS, "17, IR 8"),
     ("opset", "fp32", {"facts": {"normalise": {"found": 18}}}, FAIL, "= 17"),
@@ -201,6 +215,10 @@ CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("quantised", "int8", {"facts": {"quantise": {"unknown_exclude": ["convv"]}}}, PASS, "convv"),
     ("quantised", "int8", {"facts": {"quantise": {"refused": "opset 9 is too old"}}}, FAIL, "opset 9 is too old"),
     ("quantised", "int8", {"model": {"data": Data()}}, NOT_RUN, "no [data] calibration"),
+    ("coverage", "int8", EIGHT, PASS, "CPU 100.0% runs (of MACs)"),
+    ("coverage", "int8", EIGHT | {"facts": {"coverage": {"nowhere": [LOST]}}}, FAIL, "no provider takes acme:Foo"),
+    ("partitions", "int8", EIGHT, PASS, "1 (0 switches"),
+    ("partitions", "int8", EIGHT | {"facts": {"coverage": {"partitions": 9}}}, FAIL, "≤ 8"),
     ("load@1.31.1", "int8", {}, PASS, "runs"),
     ("load@1.31.1", "int8", {"facts": {"verify_int8@1.31.1": {"onnx": REFUSED}}}, FAIL, "no kernel"),
     ("sane@1.31.1", "int8", {}, PASS, "equal on the parity samples"),
@@ -233,7 +251,6 @@ AZURE = {"provider": [Provider(name="AzureExecutionProvider"), Provider(name="CP
 COVERED = {"target": {**AZURE, "gates": {"min_coverage": 0.5, "max_partitions": 2}}}
 TAKES_NONE = TAKES_ALL | {"name": "AzureExecutionProvider", "levels": {}, "nodes": 0, "node_share": 0.0, "mac_share": 0.0}
 SIN = {"op": "Sin", "domain": "", "provider": "AzureExecutionProvider", "why": "odd", "fix": "use Cos", "goes_to": "CPU"}
-LOST = {"node": "acme:Foo 'f'", "op": "Foo", "domain": "acme", "why": "unknown domain acme"}
 
 
 def half(name: str) -> dict[str, Any]:

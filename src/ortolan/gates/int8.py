@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..artifact import Gate, Outcome
+from ..coverage import silent
 from ..execute import Results
 from ..plan import Candidates
 from ..platforms import host_platform
@@ -14,6 +15,7 @@ from ..sources import Job
 from ..step import Step
 from ..store import NOISE
 from .common import INT8, judge, loads, number, reasons
+from .coverage import coverage
 
 _SILENCE = 0.0  # dB: below it the error is larger than the signal
 _CLIPPED, _USED = 0.1, 0.1  # of the evaluation data, of the quantised input's range: a factor of 255 in scaling breaks either
@@ -33,6 +35,8 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     for version, step in (found.verify_int8 or {}).items():
         facts = results[step.id].facts
         gates += [loads(job, version, INT8, facts), *([_sane(version, facts)] if facts["onnx"]["runs"] else [])]
+    if found.coverage and results[found.coverage.id].ok:
+        gates += coverage(job.target.recipe.gates, results[found.coverage.id].facts, silent(job), INT8)
     evaluated = results[found.evaluate.id]
     if not evaluated.ok:
         return gates

@@ -136,6 +136,11 @@ class TargetGates(Strict):
 
     _size = field_validator("max_size", mode="before")(in_bytes)
 
+    @property
+    def on_coverage(self) -> bool:
+        """Whether there are limits on which provider gets what."""
+        return self.min_coverage is not None or self.max_partitions is not None
+
 
 class Target(Strict):
     """A device: ``recipes/targets/<name>.toml``."""
