@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from side_by_side import ROOT, Row, call, empty_cache, table, take_turns
+from side_by_side import ROOT, Row, call, copy_of_recipes, empty_cache, table, take_turns
 
 GOAL = 1.5
 MODEL = "digits"
@@ -22,8 +21,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as given:
-        folder = Path(given)
-        shutil.copytree(ROOT / "recipes", folder / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+        folder = copy_of_recipes(Path(given))
         together = " + ".join(TARGETS)
         runs = {name: builds(folder, index, [name]) for index, name in enumerate(TARGETS)}
         runs |= {together: builds(folder, len(TARGETS), TARGETS)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +20,8 @@ from ortolan.cache import user_cache  # noqa: E402 - found through the line abov
 from ortolan.runtime.uv import environment as uv_environment  # noqa: E402
 
 Run = Callable[[], object]
+RAN = ("done", "refused", "failed")
+"""The kinds of events that a step ends with when it really ran."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,13 @@ def table(rows: Sequence[Row], times: Mapping[str, Sequence[float]]) -> bool:
     return all(met)
 
 
-def call(command: Sequence[str | Path], folder: Path, **more: str) -> str:
-    """Run a program without this one's Python settings and return what it printed; SystemExit with its errors if it fails."""
+def call(command: Sequence[str | Path], folder: Path, *, good: Sequence[int] = (0,), **more: str) -> str:
+    """Run a program without this one's Python settings and return what it printed; SystemExit with its errors if it fails.
+
+    ``good`` are the exit codes that are no failure.
+    """
     done = subprocess.run(command, cwd=folder, env=plain_environment() | more, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode not in good:
         raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}\n{done.stderr}")
     return done.stdout
 
@@ -69,6 +76,21 @@ def call(command: Sequence[str | Path], folder: Path, **more: str) -> str:
 def plain_environment() -> dict[str, str]:
     """What programs start with: no PYTHON* settings (some keep bytecode from being cached), and pip's settings for uv too."""
     return {name: value for name, value in uv_environment(os.environ).items() if not name.startswith("PYTHON")}
+
+
+def copy_of_recipes(folder: Path) -> Path:
+    """The recipes of this checkout, at ``folder/recipes``; returns ``folder``."""
+    shutil.copytree(ROOT / "recipes", folder / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def step_seconds(printed: str) -> dict[str, float]:
+    """Seconds of each step that ran, from what ``--json`` printed; those of steps with equal labels are added up."""
+    spent: dict[str, float] = {}
+    for event in map(json.loads, printed.splitlines()):
+        if event["kind"] in RAN:
+            spent[event["label"]] = spent.get(event["label"], 0.0) + event["seconds"]
+    return spent
 
 
 def empty_cache(folder: Path) -> Path:
