@@ -89,6 +89,10 @@ def probe(run_stage: RunStage, model: Path, samples: Path, **options: Any) -> tu
     return run, list(evidence.read(run.out / "evidence.json").nodes) if run.facts else []
 
 
+def odd(tmp_path: Path, text: str, **more: Any) -> Path:
+    return models.write(models.graph(text, **more), tmp_path / "odd.onnx")
+
+
 def lowest_snr(compared: dict[str, Any]) -> float:
     return min(one["snr_db"] if one["snr_db"] is not None else 200.0 for one in compared.values())
 
@@ -215,6 +219,7 @@ def test_a_real_model_becomes_one_context(
     first, second = (run.out / "model_ctx.onnx" for run in runs)
     assert first.read_bytes() == second.read_bytes()
     assert facts["bytes"] == first.stat().st_size
+    assert facts["reproducible"]
     verdicts = probe(run_stage, low, samples)[1]
     assert {verdict.level for verdict in verdicts} == {evidence.RUNS}
 
@@ -227,6 +232,10 @@ def test_what_qnn_does_not_take_stays_in_the_engine_for_the_cpu(run_stage: RunSt
     samples = written(tmp_path / "samples.npz", REAL[name])
     run = engine(run_stage, low, samples)
     assert run.facts, run
+    assert run.facts["reproducible"]
+    assert (
+        engine(run_stage, low, samples).out.joinpath("model_ctx.onnx").read_bytes() == (run.out / "model_ctx.onnx").read_bytes()
+    )
     assert run.facts["partitions"] > 1
     assert run.facts["on_cpu"]["ConvTranspose"] == 2
     assert run.facts["signature"] == []
@@ -237,9 +246,23 @@ def test_what_qnn_does_not_take_stays_in_the_engine_for_the_cpu(run_stage: RunSt
     assert found["QNN EP: QNN's TransposeConv2d operator only supports default dilation values of 1."] == 2
 
 
-@pytest.mark.parametrize("soc", sorted(SOCS))
-def test_each_known_soc_is_what_the_context_names(run_stage: RunStage, convnet: Prepared, soc: str) -> None:
-    run = engine(run_stage, *convnet(U8), soc)
+@pytest.mark.slow
+def test_an_engine_whose_bytes_differ_each_time_says_so(run_stage: RunStage, tmp_path: Path, shared_data: Path) -> None:
+    normal = run_stage("normalise", "tools", {"model": shared_data / "onnx" / "gtcrn_simple.onnx"}, {"opset": 17}).out
+    facts = engine(run_stage, normal / "model.onnx", written(tmp_path / "samples.npz", REAL["gtcrn_simple"])).facts
+    assert facts
+    assert not facts["reproducible"]
+    assert facts["noise"] == {"compilations": [1] * 5}
+
+
+COMMON = ["SM8550", "SM8650", "SM8750", "SM8850"]
+OTHERS = [pytest.param(soc, marks=pytest.mark.slow) for soc in sorted(SOCS) if soc not in COMMON]
+
+
+@pytest.mark.parametrize("soc", [*COMMON, *OTHERS])
+def test_each_known_soc_is_what_the_context_names(run_stage: RunStage, tmp_path: Path, soc: str) -> None:
+    path = odd(tmp_path, "(float[2,4] x) => (float[2,4] y) { y = Relu(x) }")
+    run = engine(run_stage, path, written(tmp_path / "s.npz", {"x": [2, 4]}), soc)
     assert run.facts, run
     assert run.facts["found"] == {"soc": soc, "htp_arch": str(SOCS[soc].arch)}
     assert run.facts["compatibility"].split(":")[4:6] == [str(SOCS[soc].arch), str(SOCS[soc].model)]
@@ -333,10 +356,6 @@ def test_a_context_of_an_earlier_build_does_not_survive_a_failing_one(run_stage:
 
 
 # --- evidence ----------------------------------------------------------------------------------------------------
-
-
-def odd(tmp_path: Path, text: str, **more: Any) -> Path:
-    return models.write(models.graph(text, **more), tmp_path / "odd.onnx")
 
 
 LOOP = """(float[2,4] x) => (float[2,4] y) {
