@@ -25,7 +25,9 @@ def assemble(folder: Path, artifacts: Mapping[Artifact, Fetch], written: Mapping
             for artifact, fetch in artifacts.items():
                 fetch(part / artifact.name)
             for name, data in written.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(data)
+            _let_scripts_run(part)
             _swap(part, folder)
         finally:
             remove(part)
@@ -40,7 +42,18 @@ def damage(folder: Path, artifacts: Mapping[str, str]) -> list[str]:
 
 def _whole(folder: Path, artifacts: Mapping[Artifact, Fetch], written: Mapping[str, bytes]) -> bool:
     wanted = {artifact.name: artifact.digest for artifact in artifacts} | {n: digest.of_bytes(d) for n, d in written.items()}
-    return folder.is_dir() and {path.name for path in folder.iterdir()} == set(wanted) and not damage(folder, wanted)
+    return folder.is_dir() and files(folder) == set(wanted) and not damage(folder, wanted)
+
+
+def files(folder: Path) -> set[str]:
+    """The files in a folder and below it, by path from it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def _let_scripts_run(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.open("rb").read(2) == b"#!":
+            path.chmod(path.stat().st_mode | 0o111)
 
 
 def _swap(part: Path, folder: Path) -> None:

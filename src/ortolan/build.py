@@ -18,6 +18,7 @@ from .events import Emit, Event
 from .execute import Executor, Results
 from .execute import sweep as sweep_work
 from .manifest import NAME, Manifest
+from .package import find_templates, pack
 from .plan import Candidates, Shipment
 from .platforms import host_platform
 from .record import About, describe
@@ -32,11 +33,15 @@ MEASUREMENTS = "measurements.json"
 
 @dataclass(frozen=True)
 class Options:
-    """Where a build keeps things and how wide it runs. ``runtimes`` are the folders with runtime descriptions, nearest first."""
+    """Where a build keeps things and how wide it runs.
+
+    ``runtimes`` and ``templates`` are the folders with runtime descriptions and with kinds of templates, nearest first.
+    """
 
     cache: Cache
     output: Path
     runtimes: Sequence[Path]
+    templates: Sequence[Path] = ()
     jobs: int = 0
 
 
@@ -76,6 +81,7 @@ class _Chosen:
 
 def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     """Build every job; one that fails does not stop the others. Nothing is put in place for a job that fails."""
+    _know_templates(jobs, options)
     executor = executor_for(jobs, options, emit)
     found = {index: plan.candidates(job, host=host_platform()) for index, job in enumerate(jobs)}
     results = executor.run(step for one in found.values() for step in one.steps())
@@ -86,6 +92,12 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     shipped = {id(c): _ship(c, ship, results, executor, options) for c, ship in zip(chosen, ships, strict=True)}
     ended = [shipped.get(id(half), half) for half in halves]
     return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
+
+
+def _know_templates(jobs: Sequence[Job], options: Options) -> None:
+    """Before anything runs, OrtolanError for templates that are not there."""
+    for kind in dict.fromkeys(kind for job in jobs for kind in job.target.recipe.outputs.templates()):
+        find_templates(kind, options.templates)
 
 
 def executor_for(
@@ -136,9 +148,14 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     judged = [*chosen.gates, *gates.shipped(job, ship, list(artifacts), results, chosen.precision)]
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys)
-    about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged)
+    session, golden = results[ship.session.id].facts, results[ship.golden.id].facts
+    about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged, session, golden)
     folder = options.output / job.target.name / chosen.tag
-    assemble(folder, artifacts, _beside(describe(job, about, steps, results, executor), judged))
+    try:
+        packed = pack(describe(job, about, steps, results, executor), job.target.recipe.outputs, options.templates)
+    except OrtolanError as error:  # a template that cannot be rendered
+        return Built(job, chosen.tag, chosen.precision, gates=judged, errors=[error], steps=keys)
+    assemble(folder, artifacts, packed.files | _beside(packed.manifest, judged))
     return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys)
 
 

@@ -44,6 +44,21 @@ class TargetPart(_Part):
     providers: list[str]
 
 
+class TensorPart(_Part):
+    """An input or output: a text in ``shape`` is a dynamic axis by name, None one without a name."""
+
+    name: str
+    dtype: str
+    shape: list[int | str | None] | None
+
+
+class ProviderPart(_Part):
+    """An execution provider with its options as ONNX Runtime takes them."""
+
+    name: str
+    options: dict[str, str]
+
+
 class ArtifactPart(_Part):
     """One file beside the manifest; ``about`` is what a device compares with itself before it loads the file."""
 
@@ -89,6 +104,39 @@ class RuntimePart(_Part):
     packages: dict[str, str]
 
 
+class SignaturePart(_Part):
+    """What a program feeds the model and gets from it, and how it opens it: the contents of ``session.json``."""
+
+    inputs: list[TensorPart]
+    outputs: list[TensorPart]
+    session_options: dict[str, Any]
+    config_entries: dict[str, str]
+    providers: list[ProviderPart]
+    sharing: dict[str, Any]
+
+
+class GoldenPart(_Part):
+    """Samples with the outputs that the shipped model gave to them, and how near others must come.
+
+    ``samples`` is what ``golden.json`` says of ``golden.bin``. Outputs are near when ``|a - b| <= atol + rtol * |b|`` for all
+    elements; of an INT8 model also when their signal-to-noise ratio is ``min_snr_db`` or more.
+    """
+
+    runtime: str
+    rtol: float
+    atol: float
+    min_snr_db: float | None
+    samples: list[dict[str, dict[str, dict[str, Any]]]]
+
+
+class PackagePart(_Part):
+    """Files rendered from a folder of templates: a snippet, or what an image is built from."""
+
+    kind: str
+    templates: str
+    files: dict[str, str]
+
+
 class Manifest(_Part):
     """A build's manifest, version 1."""
 
@@ -98,7 +146,10 @@ class Manifest(_Part):
     precision_reason: str
     model: ModelPart
     target: TargetPart
+    signature: SignaturePart
+    golden: GoldenPart
     artifacts: list[ArtifactPart]
+    packages: list[PackagePart] = []
     gates: list[GatePart]
     steps: list[StepPart]
     runtimes: list[RuntimePart]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from . import coverage, digest, origin, outputs
 from .artifact import Precision
@@ -59,6 +60,8 @@ class Shipment:
     verify: Mapping[str, Step]
     made: Sequence[Made]
     coverage: Step
+    session: Step
+    golden: Step
 
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
@@ -151,11 +154,13 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
     session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, concurrent_run=job.concurrent_run, **job.opened())
     samples = found.samples["samples.npz"]
-    golden = job.step("golden", {"model": stamp["model.onnx"], "samples": samples}, job.runtime(job.oldest))
-    given = Shipping(job, stamp["model.onnx"], samples, golden["golden.npz"], tag, hashed, precision)
+    written, golden = (_golden(job, stamp, samples, settings) for settings in (None, job.opened()["session"]))
+    given = Shipping(job, stamp["model.onnx"], samples, written["golden.npz"], tag, hashed, precision)
     made = outputs.plan(given)
-    own = {"model.onnx": given.model} if job.target.recipe.outputs.onnx else {}
-    files = {"session.json": session["session.json"], **own, **{name: ref for one in made for name, ref in one.files.items()}}
+    files = {"session.json": session["session.json"], "golden-inputs.npz": samples, "golden-outputs.npz": golden["golden.npz"]}
+    files |= {name: golden[name] for name in ("golden.bin", "golden.json")}
+    files |= {"model.onnx": given.model} if job.target.recipe.outputs.onnx else {}
+    files |= {name: ref for one in made for name, ref in one.files.items()}
     read: dict[str, Source] = {"model": given.model, "samples": samples}
     if precision == "fp32":
         read["expected"] = found.reference["outputs.npz"]
@@ -164,7 +169,13 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     proven = {name: ref for one in made for name, ref in one.evidence.items()}
     covered = coverage.plan(job, chosen["model.onnx"], samples, proven)  # its nodes are those of what ships
     files["coverage.json"] = covered["coverage.json"]
-    return Shipment(files, _verify_all(job, read, "shipped"), made, covered)
+    return Shipment(files, _verify_all(job, read, "shipped"), made, covered, session, golden)
+
+
+def _golden(job: Job, stamp: Step, samples: Ref, session: Mapping[str, Any] | None) -> Step:
+    note = "as deployed" if session else "as written"
+    read = {"model": stamp["model.onnx"], "samples": samples}
+    return job.step("golden", read, job.runtime(job.oldest), note=note, session=session)
 
 
 def diagnosis(job: Job, found: Candidates, version: str) -> Step:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import digest
 from .artifact import Artifact, Gate, Precision
 from .execute import Executor, Results
-from .manifest import ArtifactPart, Manifest, ModelPart, RuntimePart, StepPart, TargetPart, gate_part
+from .manifest import ArtifactPart, GoldenPart, Manifest, ModelPart, RuntimePart, SignaturePart, StepPart, TargetPart, gate_part
+from .outputs.made import ROUNDING
 from .sources import Job
 from .step import Step, in_order
 from .store import Action
@@ -24,6 +26,8 @@ class About:
     hashed: str
     artifacts: Sequence[Artifact]
     gates: Sequence[Gate]
+    session: Mapping[str, Any]
+    golden: Mapping[str, Any]
 
 
 def describe(job: Job, about: About, steps: Sequence[Step], results: Results, executor: Executor) -> Manifest:
@@ -36,6 +40,8 @@ def describe(job: Job, about: About, steps: Sequence[Step], results: Results, ex
         precision_reason=about.reason,
         model=_model(job, about.hashed),
         target=_target(job),
+        signature=SignaturePart(**{name: about.session[name] for name in SignaturePart.model_fields}),
+        golden=_golden(job, about),
         artifacts=sorted((ArtifactPart(**{**vars(a), "about": dict(a.about)}) for a in about.artifacts), key=lambda a: a.name),
         gates=[gate_part(gate) for gate in about.gates],
         steps=[_step(step, action) for step, action in ran],
@@ -52,6 +58,17 @@ def _model(job: Job, hashed: str) -> ModelPart:
         licence=job.model.recipe.licence,
         source=job.model.recipe.source.kind,
         files=files,
+    )
+
+
+def _golden(job: Job, about: About) -> GoldenPart:
+    parity = job.model.recipe.parity
+    return GoldenPart(
+        runtime=about.golden["runtime"],
+        rtol=parity.rtol,
+        atol=parity.atol,
+        min_snr_db=ROUNDING if about.precision == "int8" else None,
+        samples=about.golden["samples"],
     )
 
 

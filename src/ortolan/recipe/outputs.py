@@ -15,6 +15,9 @@ from .nearest import did_you_mean
 from .provider_data import find
 from .rules import CPU, Mistake, check
 
+IMAGE = r"^[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$"
+FOLDER = r"^[a-z0-9][a-z0-9_-]*$"
+_PACKAGING = frozenset({"onnx", "snippets", "docker"})  # what is no output of the graph: rendered from the manifest
 _FLAGS = Path(__file__).parent / "build_flags.toml"
 CAPABILITY = r"^\d+\.\d+$"
 TENSORRT = r"^1\d\.\d+$"
@@ -137,10 +140,22 @@ class CustomBuild(Output):
         return given
 
 
+class Docker(Strict):
+    """``[outputs.docker]``: what a container image is built from; ``./inv image`` builds and tries it."""
+
+    base: str = Field(pattern=IMAGE, description="image that it stands on, with its tag, and best with @sha256:<digest>")
+    templates: str = Field(default="docker", pattern=FOLDER, description="folder of templates/ that it is rendered from")
+    port: int = Field(default=8080, ge=1024, le=65535, description="where the entry point answers; below 1024 is root's")
+
+
 class Outputs(Strict):
     """``[outputs]``: what lands in ``build/<target>/<tag>/``."""
 
     onnx: bool = True
+    snippets: list[Annotated[str, Field(pattern=FOLDER)]] = Field(
+        default=[], description="folders of templates/ that are rendered beside the model: c, go, python, js, or your own"
+    )
+    docker: Docker | None = None
     ort: OrtFormat | None = None
     tensorrt_rtx: RtxEngines | None = None
     tensorrt: EngineKit | None = None
@@ -157,7 +172,12 @@ class Outputs(Strict):
 
     def tables(self) -> dict[str, Any]:
         """The outputs that are asked for beside the ``.onnx``, each an ``Output``, by key."""
-        return {name: table for name in type(self).model_fields if name != "onnx" and (table := getattr(self, name)) is not None}
+        named = set(type(self).model_fields) - _PACKAGING
+        return {name: table for name in sorted(named) if (table := getattr(self, name)) is not None}
+
+    def templates(self) -> list[str]:
+        """The folders of templates that are rendered, each once."""
+        return list(dict.fromkeys([*self.snippets, *([self.docker.templates] if self.docker else [])]))
 
 
 def unused(outputs: Outputs, providers: Sequence[str]) -> Iterator[Mistake]:

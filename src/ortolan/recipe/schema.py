@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from . import provider_rules
 from .base import SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .nearest import did_you_mean
-from .outputs import CAPABILITY, TENSORRT, Outputs, unused
+from .outputs import CAPABILITY, FOLDER, IMAGE, TENSORRT, Outputs, unused
 from .rules import CPU, Mistake, check, once, provider, providers
 from .shapes import AxisShape
 from .shapes import mistakes as shape_mistakes
@@ -26,6 +26,8 @@ WANTED = {
     _VERSION: "a full version like 1.20.1",
     CAPABILITY: "a compute capability like 8.6",
     TENSORRT: "a version of TensorRT like 10.3",
+    IMAGE: "an image like debian:12-slim, best with @sha256: and its digest",
+    FOLDER: "the name of a folder in templates/",
     _CALLABLE: "a file and a callable in it, like model.py:build",
     _METRIC: f"one of {', '.join(METRICS)}, or a file and a callable in it, like metric.py:score",
 }

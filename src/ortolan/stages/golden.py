@@ -1,4 +1,4 @@
-"""Runs the model that ships, as it is written, on the samples: what its engines and packages are compared with."""
+"""Runs the model that ships on the samples: what its engines, packages and snippets are compared with."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import reference, sessions, tensors
+from .lib import raw, reference, sessions, tensors
 
 INPUTS = ("model", "samples")
-PARAMS = ()
-OUTPUTS = ("golden.npz",)
+PARAMS = ("session",)
+OUTPUTS = ("golden.npz", "golden.bin", "golden.json")
 CPU = True
 
 
-def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
-    """On the CPU without graph optimisation: fused INT8 kernels of some processors saturate. Facts: ``runtime``, ``samples``."""
+def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """``session``: the recipe's settings; None runs the model as it is written.
+
+    That is without graph optimisation, as fused INT8 kernels of some processors saturate. ``golden.npz`` has the outputs, keyed
+    ``<sample>/<output>``; ``golden.bin`` inputs and outputs as raw bytes, ``golden.json`` where in it each lies. Facts: that
+    header, and ``runtime``, the version of ONNX Runtime.
+    """
     import onnxruntime as ort
 
     samples = tensors.read_samples(inputs["samples"])
-    results = reference.run_all(sessions.open_session(inputs["model"], session=reference.PLAIN), samples)
+    session = sessions.open_session(inputs["model"], session=params["session"] or reference.PLAIN)
+    results = reference.run_all(session, samples)
     tensors.write_samples(out / "golden.npz", results)
-    return {"runtime": ort.__version__, "samples": len(samples)}
+    return raw.write(out / "golden.bin", out / "golden.json", samples, results) | {"runtime": ort.__version__}

@@ -75,8 +75,10 @@ def _read(root: Path) -> fresh.Seen:
     kinds = [root / "recipes" / "targets", root / "recipes" / "models"]
     recipes = [path for folder in kinds for path in folder.glob("*.toml")]
     locked = pick.runtime_folders(root)
+    templates = [path for folder in pick.template_folders(root) for path in (folder, *folder.rglob("*"))]
     locks = [path for folder in locked for name in ("requirements.txt", "runtime.toml") for path in folder.glob(f"*/{name}")]
-    return fresh.look([*recipes, *locks, *fresh.own()], [*kinds, *locked])
+    texts, nested = [path for path in templates if path.is_file()], [path for path in templates if path.is_dir()]
+    return fresh.look([*recipes, *locks, *texts, *fresh.own()], [*kinds, *locked, *nested])
 
 
 def _sources(jobs: Sequence[Job]) -> fresh.Seen:
@@ -91,5 +93,5 @@ def _sources(jobs: Sequence[Job]) -> fresh.Seen:
 def _made(built: Sequence[Built], cache: Cache) -> fresh.Seen:
     """What the builds left, and the runtimes in the cache."""
     folders = [one.folder for one in built if one.folder]
-    files = [path for folder in folders for path in folder.iterdir()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return fresh.look([*files, *cache.runtimes.glob("*/ortolan.json")], folders)

@@ -19,7 +19,12 @@ Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
 
 def options(root: Path, cache: Cache, jobs: int = 0) -> Options:
     """The project's own runtimes come before those that Ortolan ships."""
-    return Options(cache, root / "build", runtime_folders(root), jobs)
+    return Options(cache, root / "build", runtime_folders(root), template_folders(root), jobs)
+
+
+def template_folders(root: Path) -> list[Path]:
+    """Where kinds of templates are, nearest first."""
+    return [root / "templates", shipped() / "templates"]
 
 
 def runtime_folders(root: Path) -> list[Path]:

@@ -1,0 +1,40 @@
+"""All that a target's recipe wants rendered, and the manifest that lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import digest
+from ..manifest import Manifest, PackagePart
+from ..recipe.outputs import Outputs
+from .context import context
+from .render import Rendered, find_templates, render
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The files by path below the build's folder, and the manifest with their digests."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+def pack(manifest: Manifest, outputs: Outputs, folders: Sequence[Path]) -> Packed:
+    """Render every kind that is asked for. OrtolanError for a kind without templates and for a mistake in one."""
+    given = context(manifest) | _docker(outputs)
+    made = [render(kind, find_templates(kind, folders), given) for kind in outputs.templates()]
+    files = {f"{one.kind}/{name}": data for one in made for name, data in one.files.items()}
+    return Packed(manifest.model_copy(update={"packages": [_part(one) for one in made]}), files)
+
+
+def _docker(outputs: Outputs) -> dict[str, Any]:
+    """The recipe's checked words on images; they are plain text, as their patterns allow nothing else."""
+    return {"docker": outputs.docker.model_dump()} if outputs.docker else {}
+
+
+def _part(one: Rendered) -> PackagePart:
+    files = {name: digest.of_bytes(data) for name, data in one.files.items()}
+    return PackagePart(kind=one.kind, templates=one.templates, files=files)
