@@ -274,7 +274,8 @@ def page() -> str:
     rows = ["| provider | shapes | Q/DQ | highest opset | found in | not in |", "|---|---|---|---|---|---|"]
     for data in DATA.values():
         cells = [f"[{data.title}](#{data.title.lower().replace(' ', '-')})", data.shapes or "?", _scheme(data)]
-        cells += [str(data.max_opset or "its ONNX Runtime's"), _packages(data), ", ".join(f"`{name}`" for name in data.absent_from) or "–"]
+        cells += [str(data.max_opset or "its ONNX Runtime's"), _packages(data)]
+        cells += [", ".join(f"`{name}`" for name in data.absent_from) or "–"]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join([*rows, *(line for data in DATA.values() for line in _section(data))]) + "\n"
 

@@ -40,7 +40,15 @@ def _judge(facts: Facts) -> list[Gate]:
     other = [f"compiled for {', '.join(found)}, not for {', '.join(asked)}"] if asked != found else []
     why = "; ".join([*other, *told["signature"], *([f"left to the CPU: {rest}"] if rest else [])])
     built = gate("engine", asked == found and not told["signature"], measured, f"{', '.join(asked)}, signature", why)
-    return [built, _emulated(told["emulator"]), unseen("engine-runs", "no Snapdragon here: the emulator tells nothing of speed")]
+    runs = unseen("engine-runs", "no Snapdragon here: the emulator tells nothing of speed")
+    return [built, _same_bytes(told), _emulated(told["emulator"]), runs]
+
+
+def _same_bytes(told: Mapping[str, Any]) -> Gate:
+    """QNN's compiler gives some recurrent models other bytes in each process; then nobody can build this file again."""
+    if told["reproducible"]:
+        return gate("engine-bytes", good=True, measured="compilations agree", limit="the same bytes again")
+    return unseen("engine-bytes", "QNN's compiler gave other bytes each time: this file is one of them", "compilations differ")
 
 
 def _emulated(ran: Mapping[str, Any]) -> Gate:

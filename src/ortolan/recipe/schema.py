@@ -114,6 +114,8 @@ class Quantize(Strict):
 
     @model_validator(mode="after")
     def _used(self) -> Self:
+        if self.activations == "uint16" and self.preset != "qnn":
+            check([Mistake(("activations",), "16 bits are for Qualcomm's HTP only", 'Say preset = "qnn", or uint8 or int8.')])
         if "percentile" in self.model_fields_set and self.method != "percentile":
             check([Mistake(("percentile",), f'method = "{self.method}" does not use it', 'Say method = "percentile".')])
         return self
