@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, macs, quant_nodes, quant_qnn, quant_repairs, ranges
+from .lib import canon, macs, quant_nodes, quant_qnn, quant_repairs, ranges, trt_repair
 from .lib.refused import Refused
 from .lib.sessions import first_line
 from .lib.transient import reraise_if_transient
@@ -37,12 +37,14 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     names = {node.name for node in model.graph.node}
     left = _left(model, measured, params["preset"], unfit) | {name: _EXCLUDED for name in params["exclude"] if name in names}
     halves = quant_nodes.half_weights(model)
-    made = canon.save(_quantised(model, measured, sorted(left), whole, params), out / "model.onnx")
+    made = _quantised(model, measured, sorted(left), whole, params)
+    scalars = trt_repair.give_axes(made) if params["symmetric_activations"] else []  # symmetric activations are for TensorRT
+    made = canon.save(made, out / "model.onnx")
     unknown = sorted({*params["exclude"]} - names)
     counts = _counts(made, before, params["preset"])
     return {
         **counts,
-        "repairs": [*fused, *repairs, *whole.values()],
+        "repairs": [*fused, *repairs, *whole.values(), *(f"{name} gets an axis" for name in scalars)],
         "left_in_float": left,
         "half_precision": halves,
         "unknown_exclude": unknown,
