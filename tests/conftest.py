@@ -102,7 +102,7 @@ class Workspace:
 
     def options(self) -> Options:
         """Where builds keep things."""
-        return Options(self.cache, self.root / "build", [self.root / "runtimes", ROOT / "runtimes"])
+        return pick.options(self.root, self.cache)
 
     def ran(self) -> list[str]:
         """The labels of the steps that the last build really ran."""
