@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ortolan.contract import contract
 from ortolan.stage_files import STAGES, stage_files
 
 NAMES = sorted(path.stem for path in STAGES.glob("[!_]*.py"))
@@ -27,3 +28,12 @@ def test_every_shared_file_belongs_to_some_stage() -> None:
     used = {path for name in NAMES for path in stage_files(name)}
     every = {f"stages/{path.relative_to(STAGES).as_posix()}" for path in (STAGES / "lib").rglob("*") if path.is_file()}
     assert {path for path in every - used if not path.endswith(".pyc")} == set()
+
+
+def test_an_input_may_come_any_number_of_times() -> None:
+    declared = contract("coverage")
+    assert declared.takes(["model"])
+    assert declared.takes(["model", "evidence:CPUExecutionProvider", "evidence:any"])
+    assert not declared.takes(["evidence:CPUExecutionProvider"])
+    assert not declared.takes(["model", "evident:CPUExecutionProvider"])
+    assert not declared.takes(["model", "samples"])
