@@ -13,7 +13,9 @@ _C = (
     "export extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or "
     "or_eq private protected public register reinterpret_cast requires restrict return short signed sizeof static static_assert "
     "static_cast struct switch template this thread_local throw true try typedef typeid typename typeof union unsigned using "
-    "virtual void volatile wchar_t while xor xor_eq linux unix errno stdin stdout stderr main"
+    "virtual void volatile wchar_t while xor xor_eq typeof_unqual contract_assert reflexpr synchronized fortran assert complex "
+    "imaginary noreturn offsetof alloca linux unix i386 errno stdin stdout stderr main near far huge small hyper pascal cdecl "
+    "interface min max"  # the last ones are macros of Windows' own headers
 )
 _GO = (
     "break case chan const continue default defer else fallthrough for func go goto if import interface map package range return "
@@ -23,10 +25,12 @@ _JS = (
     "abstract arguments async await boolean break byte case catch char class const constructor continue debugger default delete "
     "do double else enum eval export extends false final finally float for function get goto if implements import in instanceof "
     "int interface let long native new null of package private protected prototype public return set short static super switch "
-    "synchronized this throw throws transient true try typeof undefined var void volatile while with yield toString valueOf"
+    "synchronized this throw throws transient true try typeof undefined var void volatile while with yield toString valueOf "
+    "toLocaleString hasOwnProperty isPrototypeOf propertyIsEnumerable then"  # what is awaited must not look like a promise
 )
 _PYTHON = (*keyword.kwlist, *keyword.softkwlist, "self", "cls", "np", "ort", "print", "mro")
 _WORD = re.compile(r"[A-Za-z0-9]+")
+_LONGEST = 48  # characters, less a number behind them: C promises to tell names of 63 apart
 
 
 def _snake(words: Sequence[str]) -> str:
@@ -57,15 +61,16 @@ def identifiers(names: Iterable[str], language: str, kind: str) -> list[str]:
     Equal lists give equal identifiers; a name that comes out as one before it gets the next free number.
     """
     style, reserved = LANGUAGES[language]
-    found: list[str] = []
+    found: dict[str, None] = {}
+    last: dict[str, int] = {}
     for name in names:
-        base = style(_words(name, kind))
-        number, one = 1, f"{base}_" if base in reserved else base
+        base = style(_words(name, kind))[:_LONGEST].rstrip("_")
+        number, one = last.get(base, 1), f"{base}_" if base in reserved else base
         while one in found or one in reserved:
             number += 1
             one = f"{base}_{number}"
-        found.append(one)
-    return found
+        found[one], last[base] = None, number
+    return list(found)
 
 
 def _words(name: str, kind: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import digest
+from ..errors import OrtolanError
 from ..manifest import Manifest, PackagePart
 from ..recipe.outputs import Outputs
 from .context import context
@@ -23,11 +24,21 @@ class Packed:
 
 
 def pack(manifest: Manifest, outputs: Outputs, folders: Sequence[Path]) -> Packed:
-    """Render every kind that is asked for. OrtolanError for a kind without templates and for a mistake in one."""
-    given = context(manifest) | _docker(outputs)
-    made = [render(kind, find_templates(kind, folders), given) for kind in outputs.templates()]
+    """Render every kind that is asked for.
+
+    OrtolanError for a kind without templates, for a mistake in one, and when no model ships that a program could load.
+    """
+    made = [render(kind, find_templates(kind, folders), _given(manifest, outputs)) for kind in outputs.templates()]
     files = {f"{one.kind}/{name}": data for one in made for name, data in one.files.items()}
     return Packed(manifest.model_copy(update={"packages": [_part(one) for one in made]}), files)
+
+
+def _given(manifest: Manifest, outputs: Outputs) -> dict[str, Any]:
+    given = context(manifest) | _docker(outputs)
+    if not given["model"]["file"]:
+        hint = "set onnx = true under [outputs], or ask for no snippets and no image"
+        raise OrtolanError(f"{manifest.target.name} ships no model that a program could load", hint=hint)
+    return given
 
 
 def _docker(outputs: Outputs) -> dict[str, Any]:
