@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..manifest import Manifest, TensorPart
+from ..recipe import go_binding
 from .names import LANGUAGES, identifiers
 from .quote import Untrusted
 
@@ -18,12 +20,15 @@ def context(manifest: Manifest) -> dict[str, Any]:
 
     ``tag``, ``precision``, ``model`` (with ``file``, what a program loads, and ``names``, its name as an identifier of each
     language), ``target``, ``inputs``, ``outputs``, ``axes``, ``providers``, ``session_options``, ``config_entries``, ``sharing``,
-    ``golden``, ``artifacts``. Names of tensors, axes, providers and options, and texts of recipes are ``Untrusted``; numbers,
-    digests, tags, data types, names of models and targets and our own file names are plain.
+    ``golden``, ``artifacts``, ``go``. Names of tensors, axes, providers and options, and texts of recipes are ``Untrusted``;
+    numbers, digests, tags, data types, names of models and targets and our own file names are plain.
 
     A tensor has ``name``, ``dtype``, ``ids`` (``{language: identifier}``), ``rank``, ``dims`` (``{"size"}`` of a fixed one,
     ``{"axis"}``, an entry of ``axes`` or None, of a dynamic one), ``fixed``, ``count`` (elements, None where dynamic), ``shape``
     of the first golden sample, and ``samples``, ``{"offset", "size", "shape"}`` in ``golden.bin``.
+
+    ``go`` is None where no tag of the Go binding fits, else ``tag``, ``api``, ``note``, ``has`` as in ``go_binding.Binding``, and
+    ``adding``, for each of ``providers`` ``{"call", "name"}``, both empty where the tag cannot add it.
     """
     signature, golden = manifest.signature, manifest.golden
     axes = _axes(signature.inputs)
@@ -41,6 +46,7 @@ def context(manifest: Manifest) -> dict[str, Any]:
         "sharing": signature.sharing,
         "golden": {**golden.model_dump(include={"runtime", "rtol", "atol", "min_snr_db"}), "count": len(golden.samples)},
         "artifacts": {one.name: {"digest": one.digest, "size": one.size} for one in manifest.artifacts},
+        "go": _go(manifest.target.versions[0], [one.name for one in signature.providers]),
     }
 
 
@@ -53,6 +59,14 @@ def _model(manifest: Manifest) -> dict[str, Any]:
         "licence": Untrusted(model.licence),
         "file": next((name for name in _LOADED if name in have), ""),
     }
+
+
+def _go(oldest: str, providers: Sequence[str]) -> dict[str, Any] | None:
+    binding = go_binding.find(oldest)
+    if binding is None:
+        return None
+    adding = [asdict(binding.providers.get(name, go_binding.Adding())) for name in providers]
+    return {"tag": binding.tag, "api": binding.api, "note": binding.note, "has": binding.has, "adding": adding}
 
 
 def _target(manifest: Manifest) -> dict[str, Any]:

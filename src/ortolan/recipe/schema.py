@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from . import provider_rules
+from . import go_binding, provider_rules
 from .base import SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .nearest import did_you_mean
 from .outputs import CAPABILITY, FOLDER, IMAGE, TENSORRT, Outputs, unused
@@ -174,7 +174,8 @@ class Target(Strict):
         named, fleet = [(one.name, one.options) for one in self.provider], self.runtime
         known = provider_rules.target(named, fleet.versions, fleet.opset, dict(self.session), dict(self.quantize))
         names = [one.name for one in self.provider]
-        check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known])
+        go = go_binding.mistakes(self.outputs.snippets, fleet.package, fleet.versions)
+        check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known, *go])
         return self
 
     def _quantizable(self) -> Iterator[Mistake]:
