@@ -18,7 +18,7 @@ from .events import Emit, Event
 from .execute import Executor, Results
 from .execute import sweep as sweep_work
 from .manifest import NAME, Manifest
-from .package import find_templates, pack
+from .package import find_templates, image_locks, pack
 from .plan import Candidates, Shipment
 from .platforms import host_platform
 from .record import About, describe
@@ -95,9 +95,11 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
 
 
 def _know_templates(jobs: Sequence[Job], options: Options) -> None:
-    """Before anything runs, OrtolanError for templates that are not there."""
+    """Before anything runs, OrtolanError for templates, and for locks of images, that are not there."""
     for kind in dict.fromkeys(kind for job in jobs for kind in job.target.recipe.outputs.templates()):
         find_templates(kind, options.templates)
+    for name in dict.fromkeys(name for job in jobs for name in image_locks(job.target.recipe)):
+        runtime.find(name, options.runtimes)
 
 
 def executor_for(
@@ -152,7 +154,8 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged, session, golden)
     folder = options.output / job.target.name / chosen.tag
     try:
-        packed = pack(describe(job, about, steps, results, executor), job.target.recipe.outputs, options.templates)
+        described = describe(job, about, steps, results, executor)
+        packed = pack(described, job.target.recipe.outputs, options.templates, options.runtimes)
     except OrtolanError as error:  # a template that cannot be rendered
         return Built(job, chosen.tag, chosen.precision, gates=judged, errors=[error], steps=keys)
     assemble(folder, artifacts, packed.files | _beside(packed.manifest, judged))

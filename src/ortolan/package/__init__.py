@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .docker import image_locks
 from .pack import Packed, pack
 from .render import find_templates
 
-__all__ = ["Packed", "find_templates", "pack"]
+__all__ = ["Packed", "find_templates", "image_locks", "pack"]

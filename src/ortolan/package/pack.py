@@ -12,6 +12,7 @@ from ..errors import OrtolanError
 from ..manifest import Manifest, PackagePart
 from ..recipe.outputs import Outputs
 from .context import context
+from .docker import docker
 from .render import Rendered, find_templates, render
 
 
@@ -23,27 +24,29 @@ class Packed:
     files: dict[str, bytes]
 
 
-def pack(manifest: Manifest, outputs: Outputs, folders: Sequence[Path]) -> Packed:
-    """Render every kind that is asked for.
+def pack(manifest: Manifest, outputs: Outputs, folders: Sequence[Path], runtimes: Sequence[Path]) -> Packed:
+    """Render every kind that is asked for; the wheels of images stand in the locks of ``runtimes``.
 
     OrtolanError for a kind without templates, for a mistake in one, and when no model ships that a program could load.
     """
-    made = [render(kind, find_templates(kind, folders), _given(manifest, outputs)) for kind in outputs.templates()]
+    kinds = outputs.templates()
+    given = _given(manifest, outputs, runtimes) if kinds else {}
+    made = [render(kind, find_templates(kind, folders), given) for kind in kinds]
     files = {f"{one.kind}/{name}": data for one in made for name, data in one.files.items()}
     return Packed(manifest.model_copy(update={"packages": [_part(one) for one in made]}), files)
 
 
-def _given(manifest: Manifest, outputs: Outputs) -> dict[str, Any]:
-    given = context(manifest) | _docker(outputs)
+def _given(manifest: Manifest, outputs: Outputs, runtimes: Sequence[Path]) -> dict[str, Any]:
+    given = context(manifest) | _docker(manifest, outputs, runtimes)
     if not given["model"]["file"]:
         hint = "set onnx = true under [outputs], or ask for no snippets and no image"
         raise OrtolanError(f"{manifest.target.name} ships no model that a program could load", hint=hint)
     return given
 
 
-def _docker(outputs: Outputs) -> dict[str, Any]:
+def _docker(manifest: Manifest, outputs: Outputs, runtimes: Sequence[Path]) -> dict[str, Any]:
     """The recipe's checked words on images; they are plain text, as their patterns allow nothing else."""
-    return {"docker": outputs.docker.model_dump()} if outputs.docker else {}
+    return {"docker": docker(manifest.target, outputs.docker, runtimes)} if outputs.docker else {}
 
 
 def _part(one: Rendered) -> PackagePart:

@@ -11,12 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from ..stages.lib.qnn_socs import SOCS
 from .base import SIZE_SCHEMA, Strict, in_bytes
+from .docker import FOLDER, Docker
 from .nearest import did_you_mean
 from .provider_data import find
 from .rules import CPU, Mistake, check
 
-IMAGE = r"^[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$"
-FOLDER = r"^[a-z0-9][a-z0-9_-]*$"
 _PACKAGING = frozenset({"onnx", "snippets", "docker"})  # what is no output of the graph: rendered from the manifest
 _FLAGS = Path(__file__).parent / "build_flags.toml"
 CAPABILITY = r"^\d+\.\d+$"
@@ -138,14 +137,6 @@ class CustomBuild(Output):
     def _known(cls, given: list[str]) -> list[str]:
         check(_flags(given))
         return given
-
-
-class Docker(Strict):
-    """``[outputs.docker]``: what a container image is built from; ``./inv image`` builds and tries it."""
-
-    base: str = Field(pattern=IMAGE, description="image that it stands on, with its tag, and best with @sha256:<digest>")
-    templates: str = Field(default="docker", pattern=FOLDER, description="folder of templates/ that it is rendered from")
-    port: int = Field(default=8080, ge=1024, le=65535, description="where the entry point answers; below 1024 is root's")
 
 
 class Outputs(Strict):

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from . import go_binding, provider_rules
 from .base import SIZE_SCHEMA, Strict, as_tuple, in_bytes
+from .docker import FOLDER, IMAGE, PYTHON, docker_mistakes
 from .nearest import did_you_mean
-from .outputs import CAPABILITY, FOLDER, IMAGE, TENSORRT, Outputs, unused
+from .outputs import CAPABILITY, TENSORRT, Outputs, unused
 from .rules import CPU, Mistake, check, once, provider, providers
 from .shapes import AxisShape
 from .shapes import mistakes as shape_mistakes
@@ -28,6 +29,7 @@ WANTED = {
     TENSORRT: "a version of TensorRT like 10.3",
     IMAGE: "an image like debian:12-slim, best with @sha256: and its digest",
     FOLDER: "the name of a folder in templates/",
+    PYTHON: "a version of Python like 3.11",
     _CALLABLE: "a file and a callable in it, like model.py:build",
     _METRIC: f"one of {', '.join(METRICS)}, or a file and a callable in it, like metric.py:score",
 }
@@ -175,7 +177,8 @@ class Target(Strict):
         known = provider_rules.target(named, fleet.versions, fleet.opset, dict(self.session), dict(self.quantize))
         names = [one.name for one in self.provider]
         go = go_binding.mistakes(self.outputs.snippets, fleet.package, fleet.versions)
-        check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known, *go])
+        image = docker_mistakes(self.outputs.docker, self.platform)
+        check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known, *go, *image])
         return self
 
     def _quantizable(self) -> Iterator[Mistake]:
