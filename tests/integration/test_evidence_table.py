@@ -124,7 +124,7 @@ def test_an_operator_whose_definition_is_newer_than_the_kernels(ask: Ask) -> Non
     assert verdict == Verdict(UNSUPPORTED, "Conv of opset 22 is not in XNNPACK's list of operators", "needs opset 21 or older")
     old = models.convnet(10, batch=1)
     verdict = ask(old, "acl-1.20.0").nodes[0]
-    assert verdict.why == "Conv of opset 10, which dates from 1 is not in ACL's list of kernels"
+    assert verdict.why == "Conv of opset 10 (as of 1) is not in ACL's list of kernels"
     assert verdict.fix == "needs opset 11 or newer"
 
 

@@ -23,9 +23,10 @@ def context(manifest: Manifest) -> dict[str, Any]:
     ``golden``, ``artifacts``, ``go``. Names of tensors, axes, providers and options, and texts of recipes are ``Untrusted``;
     numbers, digests, tags, data types, names of models and targets and our own file names are plain.
 
-    A tensor has ``name``, ``dtype``, ``ids`` (``{language: identifier}``), ``rank``, ``dims`` (``{"size"}`` of a fixed one,
-    ``{"axis"}``, an entry of ``axes`` or None, of a dynamic one), ``fixed``, ``count`` (elements, None where dynamic), ``shape``
-    of the first golden sample, and ``samples``, ``{"offset", "size", "shape"}`` in ``golden.bin``.
+    A tensor has ``name``, ``dtype``, ``ids`` (``{language: identifier}``), ``rank``, ``ranked`` (False when the model leaves the
+    rank open, and ``rank`` is that of the first golden sample), ``dims`` (``{"size"}`` of a fixed one, ``{"axis"}``, an entry of
+    ``axes`` or None, of a dynamic one), ``fixed``, ``count`` (elements, None where dynamic), ``shape`` of the first golden sample,
+    and ``samples``, ``{"offset", "size", "shape"}`` in ``golden.bin``.
 
     ``go`` is None where no tag of the Go binding fits, else ``tag``, ``api``, ``note``, ``has`` as in ``go_binding.Binding``, and
     ``adding``, for each of ``providers`` ``{"call", "name"}``, both empty where the tag cannot add it.
@@ -116,6 +117,7 @@ def _tensor(
         "dtype": tensor.dtype,
         "ids": ids,
         "rank": len(shape),
+        "ranked": tensor.shape is not None,
         "dims": [{"size": s} if isinstance(s, int) else {"axis": known.get(_axis(whole, i))} for i, s in enumerate(shape)],
         "fixed": len(sizes) == len(shape),
         "count": math.prod(sizes) if len(sizes) == len(shape) else None,

@@ -108,16 +108,16 @@ def html(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """One line for a comment in any language: nothing that would end it or mean anything in it, and no line end in disguise."""
+    """One line for a comment or a docstring: nothing that would end it or mean anything in it, and no line end in disguise."""
     plain = "".join(one if " " <= one <= "~" else "?" for one in " ".join(text.split()))
-    plain = plain.replace("\\", "/").replace("<", "(").replace(">", ")")
+    plain = plain.translate(str.maketrans("\\<>\"", "/()'"))
     short = plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}..."
     return _DIRECTIVE.sub(r"\1:", _ENDS.sub(r"\g<0> ", short))
 
 
 _LONGEST = 200  # characters of a comment
 _ENDS = re.compile(  # comments, trigraphs and templates; an encoding for Python, a constraint for Go
-    r"\*(?=/)|/(?=\*)|-(?=-)|\?(?=\?)|\{(?=[{%#])|[%#}](?=\})|coding(?=[:=])|\+(?=build)"
+    r"\*(?=/)|/(?=\*)|-(?=-)|\?(?=\?)|\{(?=[{%#])|[%#}](?=\})|'(?=')|coding(?=[:=])|\+(?=build)"
 )
 _DIRECTIVE = re.compile(r"^(\w+\s*)=")  # for a Dockerfile's first lines: syntax=…
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ PARAMS = ("providers",)
 OUTPUTS = ("coverage.json",)
 
 _VALUES = frozenset({"Constant"})  # a value that sessions turn into an initializer: nothing is computed
+_QUOTED = re.compile(r"'[^']*'")
 Row = dict[str, Any]
 
 
@@ -100,6 +102,21 @@ def _providers(given: Sequence[Evidence], rows: Sequence[Row], parts: Mapping[st
     return found
 
 
+def _fallback(provider: str, alike: Sequence[Row]) -> dict[str, Any]:
+    first = alike[0]
+    return {
+        "provider": provider,
+        "op": first["op"],
+        "domain": first["domain"],
+        "goes_to": first["provider"],
+        "why": first["verdicts"][provider]["why"],
+        "fix": first["verdicts"][provider]["fix"],
+        "nodes": len(alike),
+        "macs": sum(row["macs"] or 0 for row in alike),
+        "example": first["node"],
+    }
+
+
 def _fallbacks(given: Sequence[Evidence], rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What each provider but the last was asked for and did not take, alike nodes together, the costliest first."""
     groups: dict[tuple[str, ...], list[Row]] = {}
@@ -108,12 +125,7 @@ def _fallbacks(given: Sequence[Evidence], rows: Sequence[Row]) -> list[dict[str,
         for row in rows:
             verdict = row["verdicts"][one.provider]
             if verdict["level"] == evidence.UNSUPPORTED and row["provider"] not in earlier:
-                key = (one.provider, row["op"], row["domain"], row["provider"], verdict["why"], verdict["fix"])
-                groups.setdefault(key, []).append(row)
-    names = ("provider", "op", "domain", "goes_to", "why", "fix")
-    found = [
-        dict(zip(names, key, strict=True))
-        | {"nodes": len(alike), "macs": sum(row["macs"] or 0 for row in alike), "example": alike[0]["node"]}
-        for key, alike in groups.items()
-    ]
+                reason = _QUOTED.sub("'…'", verdict["why"] + verdict["fix"])  # names of tensors make no other reason
+                groups.setdefault((one.provider, row["op"], row["domain"], row["provider"], reason), []).append(row)
+    found = [_fallback(provider, alike) for (provider, *_), alike in groups.items()]
     return sorted(found, key=lambda one: (-one["macs"], -one["nodes"], one["provider"], one["op"], one["why"]))

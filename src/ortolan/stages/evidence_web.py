@@ -74,7 +74,8 @@ def _judge(model: ModelProto, provider: str, answer: web.Answer) -> list[Verdict
 
 def _told(node: NodeProto, verdict: Verdict, index: int, provider: str, placed: web_placed.Placed) -> Verdict:
     if verdict.level == RUNS:
-        return _whole(verdict, index, provider, placed)
+        holds = node.domain or next(graphs.subgraphs(node), None) is not None  # a function's body is put in its place
+        return _whole(verdict, index, provider, placed) if holds else verdict
     if any(f"{assignment.MAIN}.{index}." in name for name in placed.nodes):
         return _explained(node, verdict, index, placed)
     return _replaced(node, verdict, provider, placed)

@@ -36,6 +36,8 @@ def run(root: Path, model: str, targets: Sequence[str], cache: Cache, *, jobs: i
         results = executor.run(one.covered for one in surveys)
     said = [_said(job, one, results, as_json=as_json) for job, one in zip(picked, surveys, strict=True)]
     print("\n".join(text for text, _ in said))
+    for error in dict.fromkeys(str(error) for one in surveys for error in failures([one.covered], results, set())):
+        print(f"error: {error}", file=sys.stderr)  # targets share a model and its mistakes
     codes = [code for _, code in said if code]
     if codes:
         raise Exit(code=max(codes))
@@ -44,8 +46,6 @@ def run(root: Path, model: str, targets: Sequence[str], cache: Cache, *, jobs: i
 def _said(job: Job, survey: coverage.Survey, results: Results, *, as_json: bool) -> tuple[str, int]:
     """The block of one target and its exit code."""
     errors = failures([survey.covered], results, set())
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
     if errors:
         code = max(error.exit_code for error in errors)
         return (_json(job, None, [], errors) if as_json else f"{job.name}\n  not known: see the error\n"), code

@@ -97,7 +97,7 @@ class Judge:
     def _wrong_version(self, node: NodeProto, version: int) -> Verdict:
         forms, domain = self.table.operators[key(node)], signature.domain(node.domain)
         opset = self.facts.schemas.opsets[domain]
-        why = self._lacks(f"{node.op_type} of opset {opset}" + (f", which dates from {version}" if version != opset else ""))
+        why = self._lacks(f"{node.op_type} of opset {opset}" + (f" (as of {version})" if version != opset else ""))
         known = op_schemas.versions(domain, node.op_type)
         older = [one for one in known if one < version and any(form.covers(one) for form in forms)]
         newer = [one for one in known if one > version and any(form.covers(one) for form in forms)]

@@ -50,7 +50,8 @@ def quantised(model: ModelProto) -> bool:
 
 def problems(model: ModelProto) -> list[Problem]:
     """The nodes of a model, nested graphs and local functions included, that are not in TensorRT's scheme."""
-    found = [problem for index, node in enumerate(model.graph.node) for problem in _inside(index, node, _Known(model.graph))]
+    known = _Known(model.graph)
+    found = [problem for index, node in enumerate(model.graph.node) for problem in _inside(index, node, known)]
     for function in model.functions:
         known = _Known(function)
         calls = (i for i, n in enumerate(model.graph.node) if (n.domain, n.op_type) == (function.domain, function.name))
