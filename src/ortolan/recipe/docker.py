@@ -12,7 +12,7 @@ from .rules import Mistake, check
 
 IMAGE = r"^[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?$"
 FOLDER = r"^[a-z0-9][a-z0-9_-]*$"
-PYTHON = r"^3\.\d+$"
+PYTHON = r"^3\.(9|1\d)$"
 
 WHEELS = {"linux/amd64": "x86_64-manylinux_2_28", "linux/arm64": "aarch64-manylinux_2_28"}
 """Platforms that PyPI has wheels of ONNX Runtime for, as uv calls them: Linux with glibc 2.28 (Debian 10, 2019) or newer."""
