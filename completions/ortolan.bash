@@ -18,11 +18,12 @@ _ortolan_tags() { # the tags that are built
 
 _ortolan() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words
+    [[ $word == -* ]] && before= # an option, whatever could stand there
     case $before in
         --target | -t) words=$(_ortolan_names targets) ;;
-        --model | -m)
+        --model | -m | coverage) # a recipe, or any file, in whatever folder
             words=$(_ortolan_names models)
-            COMPREPLY=($(compgen -f -X '!*.onnx' -- "$word"))
+            COMPREPLY=($(compgen -f -X '!*.onnx' -- "$word") $(compgen -d -- "$word"))
             ;;
         show) words=$(_ortolan_tags) ;;
         *) # Invoke knows the rest; it lists options once it has seen a dash

@@ -33,10 +33,11 @@ def test_a_build_leaves_a_folder_that_its_manifest_describes(workspace: Workspac
     assert built.folder == workspace.root / "build" / "raspberry-pi-5" / built.tag
     made = manifest.read(built.folder / manifest.NAME)
     jsonschema.validate(json.loads((built.folder / manifest.NAME).read_text()), manifest.Manifest.model_json_schema())
-    assert {a.name for a in made.artifacts} | {manifest.NAME} == {p.name for p in built.folder.iterdir()}
+    assert {a.name for a in made.artifacts} | {manifest.NAME} == {p.name for p in built.folder.iterdir() if p.is_file()}
     assert all(a.digest == digest.of_file(built.folder / a.name) for a in made.artifacts)
     assert {a.name for a in made.artifacts} == {
         "model.onnx", "model.ort", "required_operators.config", "required_operators_and_types.config", "session.json",
+        "coverage.json", "golden.bin", "golden.json", "golden-inputs.npz", "golden-outputs.npz",
     }  # fmt: skip
     assert made.tag == built.tag == f"digits-mlp-{digest.short(made.model.hash)}-opset17-ort1.20.1"
 
@@ -195,23 +196,6 @@ def test_a_file_that_is_no_model_is_one_clear_error(workspace: Workspace, name: 
     assert len(built.errors) == 1
     assert essence in str(built.errors[0]).lower()
     assert built.errors[0].hint or built.errors[0].why
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ["raspberry-pi-5", "arm64-cpu", "x86-cpu", "jetson-orin"])
-def test_every_target_builds_the_pytorch_model(workspace: Workspace, target: str) -> None:
-    (built,) = workspace.build(target, "digits")
-    assert built.ok
-    assert outcome(built, "opset") is Outcome.PASS
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ["raspberry-pi-5", "arm64-cpu", "x86-cpu", "jetson-orin"])
-@pytest.mark.parametrize("model", ["mnist_cntk", "ultraface_rfb320", "gtcrn_simple"])
-def test_the_real_models_build_for_every_target(workspace: Workspace, shared_data: Path, target: str, model: str) -> None:
-    (built,) = workspace.build(target, str(shared_data / "onnx" / f"{model}.onnx"))
-    assert built.ok, [str(error) for error in built.errors]
-    assert all(gate.outcome is not Outcome.FAIL for gate in built.gates)
 
 
 def test_git_sees_nothing_new_after_a_build(workspace: Workspace) -> None:

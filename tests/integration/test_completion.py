@@ -9,6 +9,8 @@ import pytest
 
 from conftest import ROOT, Workspace
 
+TARGETS = sorted(path.stem for path in (ROOT / "recipes" / "targets").glob("*.toml"))
+
 
 def complete(folder: Path, *words: str) -> list[str]:
     """What bash would offer for the last word."""
@@ -24,11 +26,26 @@ def complete(folder: Path, *words: str) -> list[str]:
     [
         (("ortolan", "build", "--target", "rasp"), ["raspberry-pi-5"]),
         (("ortolan", "build", "--target", "x86-cpu", "--model", "digits-"), ["digits-mlp"]),
-        (("ortolan", "why", "--target", ""), ["arm64-cpu", "jetson-orin", "raspberry-pi-5", "x86-cpu"]),
+        (("ortolan", "why", "--target", ""), TARGETS),
+        (("ortolan", "coverage", "net.onnx", "--target", "android-"), ["android-arm64", "android-qnn"]),
+        (("ortolan", "coverage", "net.onnx", "--target", ""), TARGETS),
     ],
 )
 def test_names_of_targets_and_models(workspace: Workspace, words: tuple[str, ...], expected: list[str]) -> None:
     assert complete(workspace.root, *words) == expected
+
+
+@pytest.mark.parametrize("written", ["", "./", "sub/"])
+def test_a_model_file_to_cover(workspace: Workspace, written: str) -> None:
+    (workspace.root / "sub" / "deeper").mkdir(parents=True)
+    for folder in (workspace.root, workspace.root / "sub"):
+        for name in ("net.onnx", "notes.txt"):
+            (folder / name).touch()
+    found = complete(workspace.root, "ortolan", "coverage", written)
+    assert f"{written}net.onnx" in found
+    assert f"{written}notes.txt" not in found
+    assert ("digits-mlp" in found) == (not written), "a recipe of the project has a name, and no path"
+    assert (f"{written}sub" if written != "sub/" else "sub/deeper") in found, "folders lead to files"
 
 
 def test_tags_for_show(workspace: Workspace) -> None:
@@ -38,5 +55,6 @@ def test_tags_for_show(workspace: Workspace) -> None:
 
 def test_verbs_and_options_come_from_the_program_itself() -> None:
     verbs = complete(ROOT, str(ROOT / "inv"), "")
-    assert {"build", "test", "why", "reproduce"} <= set(verbs)
+    assert {"build", "coverage", "test", "why", "reproduce"} <= set(verbs)
     assert "--target" in complete(ROOT, str(ROOT / "inv"), "build", "--")
+    assert "--target" in complete(ROOT, str(ROOT / "inv"), "coverage", "--")
