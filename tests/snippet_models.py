@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, TensorProto, helper
+from collections.abc import Sequence
+
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 ATTACKS = (
     'quote" + evil() + "',
@@ -34,7 +36,22 @@ ATTACKS = (
 )  # fmt: skip
 """Texts that would do harm, or break what they stand in, were they printed as they are."""
 
-KEYWORDS = ("class", "type", "func", "int", "self", "new", "await", "import", "np", "ort", "None", "then", "constructor", "__proto__")
+KEYWORDS = (
+    "class",
+    "type",
+    "func",
+    "int",
+    "self",
+    "new",
+    "await",
+    "import",
+    "np",
+    "ort",
+    "None",
+    "then",
+    "constructor",
+    "__proto__",
+)
 
 TYPES = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32,
@@ -49,7 +66,10 @@ def every_type() -> ModelProto:
         name = TensorProto.DataType.Name(kind).lower()
         inputs += [_value(f"{name} x", kind, ["rows", 3]), _value(f"{name}.x", kind, [])]
         outputs += [_value(f"{name}:y", kind, ["rows", 3]), _value(f"{name}/y", kind, [])]
-        nodes += [helper.make_node("Identity", [f"{name} x"], [f"{name}:y"]), helper.make_node("Identity", [f"{name}.x"], [f"{name}/y"])]
+        nodes += [
+            helper.make_node("Identity", [f"{name} x"], [f"{name}:y"]),
+            helper.make_node("Identity", [f"{name}.x"], [f"{name}/y"]),
+        ]
     inputs.append(_value("b", TensorProto.FLOAT16, [3, "columns"]))
     outputs.append(_value("sum", TensorProto.FLOAT16, ["rows", "columns"]))
     nodes.append(helper.make_node("MatMul", ["float16 x", "b"], ["sum"]))
@@ -65,10 +85,12 @@ def odd_names() -> ModelProto:
     return _model("odd", nodes, inputs, outputs)
 
 
-def _value(name: str, kind: int, shape: list[int | str]) -> object:
+def _value(name: str, kind: int, shape: Sequence[int | str]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _model(name: str, nodes: list[object], inputs: list[object], outputs: list[object]) -> ModelProto:
+def _model(
+    name: str, nodes: Sequence[NodeProto], inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+) -> ModelProto:
     graph = helper.make_graph(nodes, name, inputs, outputs)
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])

@@ -15,7 +15,11 @@ _C = (
     "static_cast struct switch template this thread_local throw true try typedef typeid typename typeof union unsigned using "
     "virtual void volatile wchar_t while xor xor_eq typeof_unqual contract_assert reflexpr synchronized fortran assert complex "
     "imaginary noreturn offsetof alloca linux unix i386 errno stdin stdout stderr main near far huge small hyper pascal cdecl "
-    "interface min max"  # the last ones are macros of Windows' own headers
+    "interface min max "  # from `near` on: macros of Windows' own headers
+    "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t "  # types that stand beside these names
+    "math_errhandling sched_priority sa_handler sa_sigaction sigev_notify_attributes sigev_notify_function st_atime st_ctime "
+    "st_mtime si_addr si_addr_lsb si_arch si_band si_call_addr si_fd si_int si_lower si_overrun si_pid si_pkey si_ptr si_status "
+    "si_stime si_syscall si_timerid si_uid si_upper si_utime si_value"  # macros of glibc 2.36
 )
 _GO = (
     "break case chan const continue default defer else fallthrough for func go goto if import interface map package range return "
