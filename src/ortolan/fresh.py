@@ -57,7 +57,7 @@ def remember(path: Path, said: str, seen: Seen) -> None:
 
 def own() -> list[Path]:
     """Ortolan's own files: another version may come to another result."""
-    return [path for kind in ("*.py", "*.toml") for path in PACKAGE.rglob(kind)]
+    return [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
 
 def record_path(cache: Path, request: Mapping[str, Any]) -> Path:

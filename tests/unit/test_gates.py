@@ -45,7 +45,8 @@ FAITHFUL = {
     "metric": {"name": "top1", "fp32": 0.975, "int8": 0.975, "drop": 0.0},
 }
 TAKES_ALL = {
-    "name": "CPUExecutionProvider", "source": "a session", "levels": {"runs": 7}, "nodes": 7, "node_share": 1.0, "macs": 70,
+    "name": "CPUExecutionProvider", "unseen": "",
+    "source": "a session", "levels": {"runs": 7}, "nodes": 7, "node_share": 1.0, "macs": 70,
     "mac_share": 1.0, "partitions": 1,
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
@@ -258,6 +259,7 @@ def half(name: str) -> dict[str, Any]:
     return TAKES_ALL | {"name": f"{name}ExecutionProvider", "levels": {"listed": 3}, "node_share": 0.5, "mac_share": 0.5}
 
 
+BLIND = [TAKES_NONE | {"unseen": "no browser"}, TAKES_ALL]
 LAST, HALVES = [TAKES_NONE, TAKES_ALL], [half("Azure"), half("CPU")]
 CUSTOM = {"target": {"outputs": {"custom_build": CustomBuild(flags=["--use_acl"])}}}
 SHIPPED: list[tuple[str, dict[str, Any], Precision, dict[str, Any], int, Outcome, str]] = [
@@ -301,10 +303,12 @@ SHIPPED: list[tuple[str, dict[str, Any], Precision, dict[str, Any], int, Outcome
         {"providers": [TAKES_NONE, TAKES_ALL], "fallbacks": [SIN]},
         1000,
         FAIL,
-        "Sin is not Azure's: odd",
+        "not Azure's: Sin: odd",
     ),
     ("coverage", COVERED, "int8", {"providers": HALVES, "uncounted": ["m"]}, 1000, FAIL, "not known"),
     ("coverage", {"target": AZURE}, "int8", {}, 1000, PASS, "nothing is known of AzureExecutionProvider"),
+    ("coverage", COVERED, "int8", {"providers": BLIND}, 1000, NOT_RUN, "Azure could not be asked here: no browser"),
+    ("partitions", COVERED, "int8", {"providers": BLIND}, 1000, NOT_RUN, "no browser"),
     ("partitions", {}, "int8", {"partitions": 9, "switches": 8}, 1000, PASS, "9 (8 switches"),
     ("partitions", COVERED, "int8", {"partitions": 2, "switches": 1}, 1000, PASS, "≤ 2"),
     ("partitions", COVERED, "int8", {"partitions": 3, "switches": 2, "fallbacks": [SIN]}, 1000, FAIL, "use Cos"),

@@ -47,10 +47,12 @@ PACKAGE: dict[str, Any] = {
 }  # fmt: skip
 PAGE: dict[str, Any] = {
     "ran": True, "runs": True, "error": "", "versions": {"chromium": "Chromium 156.0 built on Debian"}, "outputs": {"y": CLOSE},
-    "close": True, "inputs": SIDE, "results": SIDE, "fetched": ["ort.wasm"], "adapter": {"architecture": "swiftshader"},
+    "close": True, "inputs": SIDE, "results": SIDE, "fetched": ["ort.wasm"],
+    "placed": {"WebGpuExecutionProvider": 3}, "adapter": {"architecture": "swiftshader"},
     "options": {"ignored": []},
 }  # fmt: skip
 DEAF = PAGE | {"options": {"ignored": ["enableInt64"]}}
+OTHER = PACKAGE | {"package": {"name": "onnxruntime-web", "version": "1.29.0"}}
 ABSENT = {"ran": False, "why": "chromium is not installed", "hint": "apt-get install chromium"}
 
 CASES: list[tuple[str, Facts, str, Outcome, str]] = [
@@ -99,6 +101,8 @@ CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("qnn", {"context": QNN | {"reproducible": False}}, "engine-bytes", NOT_RUN, "other bytes each time"),
     ("qnn", {"context": QNN}, "engine-runs", NOT_RUN, "no Snapdragon"),
     ("web", {"package": PACKAGE, "chromium-webgpu": PAGE}, "web@chromium-webgpu", PASS, "equal on swiftshader, chromium 156.0"),
+    ("web", {"package": PACKAGE, "chromium-webgpu": PAGE | {"placed": {}}}, "web@chromium-webgpu", NOT_RUN, "given no node"),
+    ("web", {"package": OTHER, "node-wasm": PAGE}, "web@node-wasm", FAIL, "was run with onnxruntime-web 1.29.0"),
     ("web", {"package": PACKAGE, "chromium-wasm": ABSENT}, "web@chromium-wasm", NOT_RUN, "apt-get install chromium"),
     ("web", {"package": PACKAGE, "node-wasm": PAGE | {"close": False, "outputs": {"y": FAR}}}, "web@node-wasm", FAIL, "2 of 10"),
     ("web", {"package": PACKAGE, "node-wasm": PAGE | {"fetched": ["ort.jsep.wasm"]}}, "web@node-wasm", FAIL, "ort.jsep.wasm"),

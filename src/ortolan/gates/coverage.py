@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..artifact import SHIPPED, Gate
+from ..artifact import SHIPPED, Gate, Outcome
 from ..recipe.schema import TargetGates
 from .common import judge
 
@@ -15,6 +15,10 @@ _FEW = 3  # operators that a reason names
 
 def coverage(limits: TargetGates, facts: Mapping[str, Any], silent: Sequence[str] = (), subject: str = SHIPPED) -> list[Gate]:
     """``facts`` are those of the stage ``coverage``; ``silent``, the providers that nothing could be asked about."""
+    unseen = {_short(one["name"]): one["unseen"] for one in facts["providers"] if one["unseen"]}
+    if unseen:
+        why = "; ".join(f"{name} could not be asked here: {reason}" for name, reason in unseen.items())
+        return [Gate(name, subject, Outcome.NOT_RUN, why=why) for name in ("coverage", "partitions")]
     return [_covered(limits, facts, silent, subject), _partitions(limits, facts, subject)]
 
 
@@ -66,7 +70,11 @@ def _nowhere(facts: Mapping[str, Any]) -> str:
 
 def _fallbacks(facts: Mapping[str, Any]) -> str:
     """What falls back, the costliest first, and what to change."""
-    named = [f"{one['op']} is not {_short(one['provider'])}'s: {one['why']}" for one in facts["fallbacks"][:_FEW]]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for one in facts["fallbacks"]:
+        by_reason.setdefault((one["provider"], one["why"]), []).append(one["op"])
+    first = list(by_reason.items())[:_FEW]
+    named = [f"not {_short(provider)}'s: {', '.join(dict.fromkeys(ops))}: {why}" for (provider, why), ops in first]
     fixes = dict.fromkeys(one["fix"] for one in facts["fallbacks"][:_FEW] if one["fix"])
     return "; ".join([*named, *fixes])
 

@@ -67,9 +67,10 @@ def _shapes(job: Job, result: Result) -> Gate:
 
 
 def _dynamic(result: Result) -> list[str]:
-    """The axes of inputs that a step left dynamic, sorted."""
-    shapes = result.facts["dynamic_inputs"].values()
-    return sorted({str(axis) for shape in shapes for axis in shape if not isinstance(axis, int)})
+    """The axes of inputs that a step left dynamic, sorted: by name, or as ``<input>.<place>``."""
+    shapes = result.facts["dynamic_inputs"].items()
+    axes = [(name, place, axis) for name, shape in shapes for place, axis in enumerate(shape or [])]
+    return sorted({axis or f"{name}.{place}" for name, place, axis in axes if not isinstance(axis, int)})
 
 
 def _axis(name: str, profiles: Mapping[str, Mapping[str, int]]) -> str:

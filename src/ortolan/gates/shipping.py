@@ -67,7 +67,7 @@ def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
 
 
 def _size(job: Job, artifacts: Sequence[Artifact]) -> Gate:
-    models = [a for a in artifacts if a.name.endswith(_LOADED)]
+    models = [a for a in artifacts if a.name.endswith(_LOADED) and not a.name.startswith("golden")]
     largest, limit = max(a.size for a in models), job.target.recipe.gates.max_size
     if limit is None:
         return Gate("size", SHIPPED, Outcome.NOT_RUN, f"{largest:,} B", why="the target sets no max_size")

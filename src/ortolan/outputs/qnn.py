@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..artifact import Gate
@@ -28,18 +29,21 @@ def plan(given: Shipping, table: QnnContext) -> Made:
         soc=table.soc,
         options=dict(provider.options),
     )
-    return Made({_FILE: step[_FILE]}, {"context": step}, judge=_judge, about=_about)
+    return Made({_FILE: step[_FILE]}, {"context": step}, judge=partial(_judge, fleet=recipe.runtime.versions), about=_about)
 
 
-def _judge(facts: Facts) -> list[Gate]:
+def _judge(facts: Facts, fleet: Sequence[str] = ()) -> list[Gate]:
     """The binary is for the asked SoC and has the model's signature; the emulator gives the model's outputs."""
     told = facts["context"]
+    made_by = told["versions"].get("onnxruntime", "")
     asked, found = ([one["soc"], f"HTP {one['htp_arch']}"] for one in (told["asked"], told["found"]))
     rest = ", ".join(f"{count} {op}" for op, count in told["on_cpu"].items())
     measured = f"{', '.join(found)}, {told['bytes']:,} B, {told['partitions']} partition(s)"
     other = [f"compiled for {', '.join(found)}, not for {', '.join(asked)}"] if asked != found else []
+    if fleet and made_by not in fleet:
+        other.append(f"was made by ONNX Runtime {made_by}, the fleet has {', '.join(fleet)}")
     why = "; ".join([*other, *told["signature"], *([f"left to the CPU: {rest}"] if rest else [])])
-    built = gate("engine", asked == found and not told["signature"], measured, f"{', '.join(asked)}, signature", why)
+    built = gate("engine", not other and not told["signature"], measured, f"{', '.join(asked)}, signature", why)
     runs = unseen("engine-runs", "no Snapdragon here: the emulator tells nothing of speed")
     return [built, _same_bytes(told), _emulated(told["emulator"]), runs]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..artifact import Gate
@@ -12,7 +13,9 @@ from .made import Facts, Made, Shipping, gate, rounded, unseen
 RUNTIMES = ("web",)
 PROVEN = "the package runs in Node and in headless Chromium, on WebAssembly and on WebGPU, and gives the model's outputs"
 LEFT = "a real GPU: WebGPU runs on a software adapter here; other browsers, and speed"
+_PAGE, _SEEN = "chromium-webgpu", "1.30.0"  # the version of the pinned runtime
 _WEBGPU = "WebGpuExecutionProvider"
+_BUNDLE = "ort.webgpu.min.js"  # of 1.30.0; ort.all.min.js gives wrong results for INT8 on WebGPU, and runs another provider
 _NODE_BUNDLE = "ort.node.min.mjs"  # what Node itself loads of the same package
 
 
@@ -25,7 +28,7 @@ def plan(given: Shipping, table: WebPackage) -> Made:
         RUNTIMES[0],
         tag=given.tag,
         format=table.format,
-        bundle=table.bundle,
+        bundle=_BUNDLE,
         threads=table.threads,
         **opened,
     )
@@ -35,6 +38,7 @@ def plan(given: Shipping, table: WebPackage) -> Made:
     places = ["node-wasm", "chromium-wasm", *(["chromium-webgpu"] if gpu else [])]
     read = {"model": files[f"model.web.{kinds[0]}"], **given.compared()}
     parity = job.model.recipe.parity
+    judge = partial(_judge, fleet=job.target.recipe.runtime.versions)
     runs = {
         where: job.step(
             "web_run",
@@ -42,7 +46,7 @@ def plan(given: Shipping, table: WebPackage) -> Made:
             RUNTIMES[0],
             note=where,
             where=where,
-            bundle=_NODE_BUNDLE if where == "node-wasm" else table.bundle,
+            bundle=_NODE_BUNDLE if where == "node-wasm" else _BUNDLE,
             threads=table.threads,
             options=gpu[0] if where == "chromium-webgpu" else {},
             session=opened["session"],
@@ -51,20 +55,24 @@ def plan(given: Shipping, table: WebPackage) -> Made:
         )
         for where in places
     }
-    return Made({**files, "web.json": package["web.json"]}, {"package": package, **runs}, judge=_judge, about=_about)
+    return Made({**files, "web.json": package["web.json"]}, {"package": package, **runs}, judge=judge, about=_about)
 
 
-def _judge(facts: Facts) -> list[Gate]:
+def _judge(facts: Facts, fleet: Sequence[str] = (_SEEN,)) -> list[Gate]:
     package = facts["package"]
-    return [_ran(where, told, package) for where, told in facts.items() if where != "package"]
+    return [_ran(where, told, package, fleet) for where, told in facts.items() if where != "package"]
 
 
-def _ran(where: str, told: Mapping[str, Any], package: Mapping[str, Any]) -> Gate:
+def _ran(where: str, told: Mapping[str, Any], package: Mapping[str, Any], fleet: Sequence[str]) -> Gate:
     """It ran there, loaded the files that the package names, and gave the model's outputs."""
     name = f"web@{where}"
     if not told["ran"]:
         return unseen(name, f"{told['why']}: {told['hint']}")
+    if where == _PAGE and told["runs"] and not (told["placed"] or {}).get(_WEBGPU):
+        return unseen(name, "WebGPU was given no node: all of the model ran on WebAssembly")
     problems = [told["error"]] if told["error"] else [*_files(told, package), *_options(told), *_signature(told, package)]
+    if package["package"]["version"] not in fleet:
+        problems.append(f"was run with onnxruntime-web {package['package']['version']}, the fleet has {', '.join(fleet)}")
     near, seen, reasons = rounded(told["outputs"].values(), bool(told["close"]))
     on = f" on {told['adapter']['architecture']}" if told.get("adapter") else ""
     versions = ", ".join(f"{what} {_number(text)}" for what, text in sorted(told["versions"].items()))

@@ -121,9 +121,6 @@ class WebPackage(Output):
     """``[outputs] web``: the model with the files of onnxruntime-web that run it in a browser."""
 
     format: Literal["onnx", "ort", "both"] = Field(default="onnx", description="of the model that the page loads")
-    bundle: str = Field(
-        default="ort.webgpu.min.js", description="script of onnxruntime-web; others are wrong on WebGPU with INT8"
-    )
     threads: int = Field(default=1, ge=1, le=64, description="of WebAssembly; more than one needs COOP and COEP headers")
 
 
@@ -179,6 +176,11 @@ def unused(outputs: Outputs, providers: Sequence[str]) -> Iterator[Mistake]:
         if data and data.build_flag not in ["", *flags]:
             what = f"a build without {data.build_flag} has no {data.title}"
             yield Mistake(("outputs", "custom_build", "flags"), what, f'Add "{data.build_flag}".')
+    if outputs.tensorrt and not outputs.onnx:
+        yield Mistake(("outputs", "onnx"), "the engine kit builds from model.onnx, which would not ship", "Leave it true.")
+    if outputs.ort and outputs.ort.style == "fixed" and any(find(name) for name in providers if name != CPU):
+        what = "a fixed .ort file holds nodes fused for the CPU, which no other provider takes"
+        yield Mistake(("outputs", "ort", "style"), what, 'Say style = "runtime": fusions wait until it is known who runs what.')
     for name, table in outputs.tables().items():
         if table.provider and table.provider not in providers:
             yield Mistake(("outputs", name), "no provider would use it", f'Add a [[provider]] with name = "{table.provider}".')

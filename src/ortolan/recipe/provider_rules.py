@@ -48,6 +48,7 @@ def target(
     found: list[Mistake] = []
     for index, options, data in _known(given):
         here = [*_versions(options, data, versions[0]), *_int8(options, data, quantize), *_pool(options, data)]
+        here += _backend(options, data)
         found += [mistake._replace(at=("provider", index, "options", *mistake.at)) for mistake in here]
         found += [*_opset(data, opset), *_session(data, session)]
         found += _scheme(data, quantize) if quantize["policy"] != "never" else ()
@@ -172,10 +173,18 @@ def _int8(options: Options, data: ProviderData, quantize: Mapping[str, Any]) -> 
         yield Mistake((enable,), what, f"Say another policy, or name a {table}.")
 
 
+def _backend(options: Options, data: ProviderData) -> Iterator[Mistake]:
+    """An engine is compiled and emulated for HTP."""
+    for key, value in options.items():
+        if data.name == "QNNExecutionProvider" and key in {"backend_type", "backend_path"} and "htp" not in str(value).lower():
+            what = f'"{value}" is not the backend that can be asked and compiled for here'
+            yield Mistake((key,), what, 'Say backend_type = "htp".')
+
+
 def _pool(options: Options, data: ProviderData) -> Iterator[Mistake]:
     """A provider with threads of its own is held to the same limit as the session beside it."""
     key = "intra_op_num_threads"
-    if key in data.options and isinstance(value := options.get(key, 0), int | str) and str(value).isdigit():
+    if key in data.options and isinstance(value := options.get(key), int | str) and str(value).isdigit():
         yield from (mistake._replace(at=(key,)) for mistake in _threads(data, int(value)))
 
 
@@ -190,6 +199,8 @@ def _session(data: ProviderData, session: Mapping[str, Any]) -> Iterator[Mistake
 
 def _threads(data: ProviderData, given: int) -> Iterator[Mistake]:
     most = data.session.max_intra_op_num_threads
+    if most is not None and given == 0:
+        yield Mistake((), f"wants 1 to {most} with {data.title}; 0, the default, takes every core", f"Say {most}.")
     if most is not None and given > most:
         yield Mistake((), f"wants at most {most} with {data.title}, found {given}", "More of them only wait for each other.")
 

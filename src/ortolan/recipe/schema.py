@@ -178,7 +178,17 @@ class Target(Strict):
         names = [one.name for one in self.provider]
         go = go_binding.mistakes(self.outputs.snippets, fleet.package, fleet.versions)
         image = docker_mistakes(self.outputs.docker, self.platform)
-        check([*self._quantizable(), *unused(self.outputs, names), *shape_mistakes(self.shapes, names), *known, *go, *image])
+        check(
+            [
+                *self._quantizable(),
+                *unused(self.outputs, names),
+                *shape_mistakes(self.shapes, names),
+                *self._sessions(),
+                *known,
+                *go,
+                *image,
+            ]
+        )
         return self
 
     def _quantizable(self) -> Iterator[Mistake]:
@@ -188,6 +198,18 @@ class Target(Strict):
             what = "per-channel quantization" if self.quantize.per_channel else "quantization"
             how = "[quantize] per_channel = false or policy" if self.quantize.per_channel else "[quantize] policy"
             yield Mistake(("runtime", "opset"), f"{what} needs opset {least} or newer", f'Raise it, or say {how} = "never".')
+
+    def _sessions(self) -> Iterator[Mistake]:
+        """What the tables say together of sessions and of coverage."""
+        free = [axis for axis, shape in self.shapes.items() if shape.fixed is None]
+        if free and self.session.enable_mem_pattern:
+            what = f"memory patterns are for fixed shapes, and {', '.join(free)} is dynamic"
+            yield Mistake(("session", "enable_mem_pattern"), what, "Say enable_mem_pattern = false.")
+        if self.gates.min_coverage is not None and len(self.provider) == 1:
+            what = "no provider stands before the CPU, which takes what is left"
+            yield Mistake(("gates", "min_coverage"), what, "Leave it out.")
+        if self.platform == "web" and self.runtime.package != "onnxruntime-web":
+            yield Mistake(("runtime", "package"), "browsers run onnxruntime-web", 'Say package = "onnxruntime-web".')
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -29,9 +29,10 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """``providers`` are names in priority order, each with its evidence as the input ``evidence:<name>``.
 
     ``coverage.json`` has the same as the facts, and ``nodes``, ``{"node", "op", "domain", "macs", "provider", "level",
-    "verdicts"}`` for each node. Facts: ``providers``, each with its ``source``, ``levels`` (``{level: nodes}`` of what it got),
-    ``nodes``, ``macs`` and the shares of both (``mac_share`` is None for a model without any), ``partitions``; ``partitions``
-    and ``switches`` in all; ``fallbacks``, what a provider did not take; ``nowhere``, what none takes; ``uncounted``.
+    "verdicts"}`` for each node. Facts: ``providers``, each with ``source``, ``unseen`` (why it could not be asked), ``levels``
+    (``{level: nodes}`` of what it got), ``nodes``, ``macs`` and the shares of both (``mac_share`` is None for a model without
+    any), ``partitions``; ``partitions`` and ``switches`` in all; ``fallbacks``, what a provider did not take; ``nowhere``, what
+    none takes; ``uncounted``.
     """
     model = canon.load(inputs["model"])
     given = [evidence.read(inputs[f"evidence:{name}"]) for name in params["providers"]]
@@ -91,6 +92,7 @@ def _providers(given: Sequence[Evidence], rows: Sequence[Row], parts: Mapping[st
             {
                 "name": one.provider,
                 "source": one.source,
+                "unseen": one.unseen,
                 "levels": dict(sorted(Counter(row["level"] for row in own).items())),
                 "nodes": len(own),
                 "node_share": len(own) / len(rows) if rows else 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ OUTPUTS = ("evidence.json",)
 CPU = True
 
 _NOT_HERE = ("session.disable_cpu_ep_fallback", "ep.context_")  # would end or save the session; what is asked is who takes what
+_ABSENT = ("has no such provider", "is not available")
 _LOWER_OPSET = "lower [runtime] opset, or raise the oldest of [runtime] versions"
 _FIXES = {
     "is not a registered function/op": "replace it by standard operators, or put a local function of that name into the model",
@@ -50,14 +52,21 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
 
     model, provider = canon.load(inputs["model"]), params["provider"]["name"]
     tried = _try(model, params, tensors.read_samples(inputs["samples"]))
-    source = f"a session of onnxruntime {ort.__version__} on {provider}"
+    source = f"a session of onnxruntime {ort.__version__} on {provider}, {platform.machine()}"
     if ort.__version__ != params["version"]:
         source += f" (the fleet's oldest is {params['version']})"
-    facts = evidence.write(out / "evidence.json", Evidence(provider, source, _judge(model, params, tried)))
+    found = Evidence(provider, source, _judge(model, params, tried), _unseen(provider, tried))
+    facts = evidence.write(out / "evidence.json", found)
     return facts | {
         "runtime": ort.__version__, "opens": tried.opens, "runs": tried.runs, "error": tried.error,
         "providers": tried.providers, "said": tried.said,
     }  # fmt: skip
+
+
+def _unseen(provider: str, tried: _Tried) -> str:
+    """Why nothing of the provider can be seen on this machine: it lacks the provider, or the device that the options name."""
+    said = next((line for line in [tried.error, *tried.said] if any(words in line for words in _ABSENT)), "")
+    return said if provider != sessions.CPU and provider not in tried.providers else ""
 
 
 @dataclass

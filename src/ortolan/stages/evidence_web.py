@@ -23,6 +23,7 @@ CPU = True
 _BUNDLE = "ort.webgpu.min.js"
 _INSIDE = re.compile(rf"{assignment.INSIDE}\.(\d+)\.")
 _COPY = "Memcpy"
+_ADAPTER = "WebGPU's software adapter"
 _MARK = re.compile(rf"(?:{assignment.MAIN}|{assignment.INSIDE}|{assignment.FUNCTION})\.\d+\.")
 
 
@@ -39,15 +40,17 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     lacking = web_where.missing(where) if name in web_options.NAMES else {"why": f"onnxruntime-web has no {name}", "hint": ""}
     if lacking:
         nothing = [Verdict(UNSUPPORTED, f"not seen: {lacking['why']}", lacking["hint"]) for _ in model.graph.node]
-        return evidence.write(out / "evidence.json", Evidence(name, "nothing was run", nothing)) | {"ran": False, **lacking}
+        found = Evidence(name, "nothing was run", nothing, lacking["why"])
+        return evidence.write(out / "evidence.json", found) | {"ran": False, **lacking}
     answer = _answer(model, inputs["samples"], where, params)
     versions = web_where.versions(where)
-    source = "a session of " + " in ".join(f"{each} {version}" for each, version in versions.items())
+    on = _ADAPTER if where == web_where.PAGE_WEBGPU else "WebAssembly"
+    source = f"a session on {on}: {', '.join(f'{each} {version}' for each, version in versions.items())}"
     if web.version() != params["version"]:
         source += f" (the fleet's oldest is {params['version']})"
-    found = evidence.write(out / "evidence.json", Evidence(name, source, _judge(model, name, answer)))
+    told = evidence.write(out / "evidence.json", Evidence(name, source, _judge(model, name, answer)))
     error = assignment.original(model, answer.error)
-    return found | {"ran": True, "opens": answer.opens, "runs": answer.runs, "error": error, "versions": versions}
+    return told | {"ran": True, "opens": answer.opens, "runs": answer.runs, "error": error, "versions": versions}
 
 
 def _answer(model: ModelProto, samples: Path, where: str, params: Mapping[str, Any]) -> web.Answer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
-from .. import fresh, manifest
+from .. import fresh, manifest, runtime
 from ..build import Built, build
 from ..cache import Cache
 from ..errors import GateError
@@ -76,9 +76,11 @@ def _read(root: Path) -> fresh.Seen:
     recipes = [path for folder in kinds for path in folder.glob("*.toml")]
     locked = pick.runtime_folders(root)
     templates = [path for folder in pick.template_folders(root) for path in (folder, *folder.rglob("*"))]
-    locks = [path for folder in locked for name in ("requirements.txt", "runtime.toml") for path in folder.glob(f"*/{name}")]
+    locks = [path for folder in locked for path in folder.glob("*/*") if path.is_file()]
+    specs = [runtime.find(name, locked) for name in runtime.known(locked)]
+    programs = {Path("/usr/bin") / name for spec in specs for name in spec.programs}  # where steps look for them
     texts, nested = [path for path in templates if path.is_file()], [path for path in templates if path.is_dir()]
-    return fresh.look([*recipes, *locks, *texts, *fresh.own()], [*kinds, *locked, *nested])
+    return fresh.look([*recipes, *locks, *programs, *texts, *fresh.own()], [*kinds, *locked, *nested])
 
 
 def _sources(jobs: Sequence[Job]) -> fresh.Seen:

@@ -35,11 +35,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One provider on all nodes of a model's main graph, in their order. ``source`` is what was asked, with its version."""
+    """One provider on all nodes of a model's main graph, in their order. ``source`` is what was asked, with its version.
+
+    ``unseen`` says why nothing could be asked here (no browser, no such device); the verdicts say nothing then.
+    """
 
     provider: str
     source: str
     nodes: Sequence[Verdict]
+    unseen: str = ""
 
 
 def write(path: Path, found: Evidence) -> dict[str, Any]:
@@ -52,4 +56,4 @@ def write(path: Path, found: Evidence) -> dict[str, Any]:
 def read(path: Path) -> Evidence:
     """What ``write`` wrote."""
     table = json.loads(path.read_text())
-    return Evidence(table["provider"], table["source"], [Verdict(**verdict) for verdict in table["nodes"]])
+    return Evidence(table["provider"], table["source"], [Verdict(**verdict) for verdict in table["nodes"]], table["unseen"])

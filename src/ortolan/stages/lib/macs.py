@@ -130,6 +130,7 @@ def _attribute(node: NodeProto, name: str, default: int) -> int:
 
 _COUNTERS: dict[str, Callable[..., int]] = {
     "Conv": _conv,
+    "FusedConv": _conv,
     "QLinearConv": _conv,
     "ConvInteger": _conv,
     "ConvTranspose": _conv_transpose,
