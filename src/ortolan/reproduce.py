@@ -91,7 +91,8 @@ def _grades(first: Built, second: Built) -> list[Grade]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in folder.iterdir() if path.name != MEASUREMENTS}
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != MEASUREMENTS)
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def _verdict(one: Path | None, other: Path | None) -> str:
