@@ -31,10 +31,16 @@ class Survey:
     covered: Step
 
 
-def survey(job: Job) -> Survey:
-    """A model as it comes, with the target's shapes: nothing else is done to it before the providers are asked."""
-    imported = origin.load(job)
-    fixed = job.step("fix_shapes", {"model": imported["model.onnx"]}, shapes=job.target.recipe.sizes)
+def normalised(job: Job) -> Step:
+    """The model at the target's opset, as a build would ask about it; some models cannot be brought there."""
+    return job.step("normalise", {"model": origin.load(job)["model.onnx"]}, opset=job.target.recipe.runtime.opset)
+
+
+def survey(job: Job, results: Mapping[str, Any]) -> Survey:
+    """A model with the target's shapes: normalised where ``results`` say that this went well, else as it came."""
+    wanted = normalised(job)
+    model = wanted if results[wanted.id].ok else origin.load(job)
+    fixed = job.step("fix_shapes", {"model": model["model.onnx"]}, shapes=job.target.recipe.sizes)
     axes = dict(job.model.recipe.axes) | job.target.recipe.examples
     samples = job.step("make_samples", {"model": fixed["model.onnx"]}, inputs=job.inputs(), axes=axes, count=1, data=None)
     return Survey(fixed, plan(job, fixed["model.onnx"], samples["samples.npz"], {}))

@@ -152,7 +152,14 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     chosen = found.quantise if precision == "int8" and found.quantise else found.fixed
     metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
     stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
-    session = job.step("session_json", {"model": stamp["model.onnx"]}, tag=tag, concurrent_run=job.concurrent_run, **job.opened())
+    session = job.step(
+        "session_json",
+        {"model": stamp["model.onnx"]},
+        tag=tag,
+        concurrent_run=job.concurrent_run,
+        profiles=job.target.recipe.profiles,
+        **job.opened(precision),
+    )
     samples = found.samples["samples.npz"]
     written, golden = (_golden(job, stamp, samples, settings) for settings in (None, job.opened()["session"]))
     given = Shipping(job, stamp["model.onnx"], samples, written["golden.npz"], tag, hashed, precision)

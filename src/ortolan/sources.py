@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .artifact import Precision
 from .recipe.project import NamedModel, NamedTarget, model_files
 from .recipe.provider_data import find
 from .recipe.provider_rules import numbers
 from .recipe.rules import CPU
+from .recipe.schema import Provider
 from .step import Source, Step, Tree, tree
 
 TOOLS = "tools"
@@ -72,10 +74,13 @@ class Job:
         given = [one.model_dump(mode="json") for one in self.model.recipe.input]
         return [one | {"shape": [sizes.get(axis, axis) for axis in one["shape"]]} for one in given]
 
-    def opened(self) -> dict[str, Any]:
-        """How a session of this target is opened, as stages take it: ``providers`` in order and ``session`` settings."""
+    def opened(self, precision: Precision | None = None) -> dict[str, Any]:
+        """How a session of this target is opened, as stages take it: ``providers`` in order and ``session`` settings.
+
+        With the ``precision`` of what ships, a float model's providers are not asked for 8 bits.
+        """
         recipe = self.target.recipe
-        providers = [one.model_dump(mode="json") for one in recipe.provider]
+        providers = [{"name": one.name, "options": _fitting(one, precision)} for one in recipe.provider]
         return {"providers": providers, "session": recipe.session.model_dump(mode="json")}
 
     def step(
@@ -92,6 +97,14 @@ class Job:
         detail = " ".join(part for part in (note, runtime.partition("-")[2]) if part)
         label = f"{self.model.name}: {stage.replace('_', ' ')}" + (f" ({detail})" if detail else "")
         return Step(stage, runtime, params, dict(read), label, limit)
+
+
+def _fitting(provider: Provider, precision: Precision | None) -> dict[str, str | int | float | bool]:
+    """A provider's options without the one that asks for 8 bits, where there is nothing in 8 bits and no table of ranges."""
+    data, options = find(provider.name), dict(provider.options)
+    if precision == "fp32" and data and data.int8 and data.int8.table not in options:
+        options.pop(data.int8.enable, None)
+    return options
 
 
 def job(model: NamedModel, target: NamedTarget) -> Job:

@@ -156,7 +156,13 @@ PROVIDERS = [{"name": "XnnpackExecutionProvider", "options": {"threads": 4, "fas
 
 
 def test_session_json_speaks_onnx_runtimes_language(run_stage: RunStage, tmp_path: Path) -> None:
-    params = {"tag": "net-0123-opset17-ort1.20.1", "providers": PROVIDERS, "session": SESSION, "concurrent_run": False}
+    params = {
+        "tag": "net-0123-opset17-ort1.20.1",
+        "providers": PROVIDERS,
+        "session": SESSION,
+        "concurrent_run": False,
+        "profiles": {},
+    }
     done = run_stage("session_json", "tools", {"model": models.write(models.convnet(), tmp_path / "m.onnx")}, params)
     document = json.loads((done.out / "session.json").read_text())
     assert document == done.facts
@@ -177,7 +183,7 @@ def test_session_json_speaks_onnx_runtimes_language(run_stage: RunStage, tmp_pat
 def test_equal_settings_give_equal_session_json(run_stage: RunStage, tmp_path: Path) -> None:
     path = models.write(models.convnet(), tmp_path / "m.onnx")
     shutil.copy(path, tmp_path / "n.onnx")
-    turned, common = dict(reversed(SESSION.items())), {"tag": "t", "providers": PROVIDERS, "concurrent_run": True}
+    turned, common = dict(reversed(SESSION.items())), {"tag": "t", "providers": PROVIDERS, "concurrent_run": True, "profiles": {}}
     found = [
         run_stage("session_json", "tools", {"model": model}, common | {"session": session}).out / "session.json"
         for model, session in ((path, SESSION), (tmp_path / "n.onnx", turned))

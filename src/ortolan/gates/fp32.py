@@ -18,7 +18,7 @@ from .common import FP32, judge, loads, number, parity
 def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     """Judge the float candidate: opset, shapes, validity; in every runtime, that it loads and computes as the framework does."""
     verified = {version: results[step.id].facts for version, step in found.verify.items()}
-    gates = [_opset(job, results[found.normalise.id]), _shapes(job, results[found.fixed.id])]
+    gates = [_opset(job, results[found.normalise.id]), shapes(job, results[found.fixed.id])]
     gates.append(
         _valid(results[found.check.id], [version for version, facts in verified.items() if facts["onnx"]["runs"]], len(verified))
     )
@@ -47,7 +47,7 @@ def _opset(job: Job, result: Result) -> Gate:
     return judge("opset", FP32, found == wanted, f"{found}, IR {result.facts['ir']}", f"= {wanted}")
 
 
-def _shapes(job: Job, result: Result) -> Gate:
+def shapes(job: Job, result: Result, subject: str = FP32) -> Gate:
     """The axes that the target fixes are fixed, and what stays dynamic is named. A name that is nearly an axis is a slip.
 
     An axis that stays dynamic and that the target's first provider cannot take so fails.
@@ -63,7 +63,7 @@ def _shapes(job: Job, result: Result) -> Gate:
     inside = [f"{node['op']} {node['node']}" for node in facts["dynamic_inside"]]
     if not slips and not unmet and inside:
         why = f"sizes that depend on data come from {', '.join(inside[:3])}"
-    return judge("shapes", FP32, not slips and not unmet, measured, "", "; ".join(filter(None, [why, unmet])))
+    return judge("shapes", subject, not slips and not unmet, measured, "", "; ".join(filter(None, [why, unmet])))
 
 
 def _dynamic(result: Result) -> list[str]:

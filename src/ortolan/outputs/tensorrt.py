@@ -15,6 +15,7 @@ _FILES = ("build_engine.sh", "build_engine.py", "engine.json")
 
 def plan(given: Shipping, table: EngineKit) -> Made:
     """The kit reads the model that ships beside it."""
+    provider = next(one for one in given.job.target.recipe.provider if one.name == table.provider)
     step = given.job.step(
         "engine_kit",
         {"model": given.model},
@@ -27,6 +28,7 @@ def plan(given: Shipping, table: EngineKit) -> Made:
         dla_core=table.dla_core,
         gpu_fallback=table.gpu_fallback,
         timing_cache=table.timing_cache,
+        options=dict(provider.options),
     )
     return Made({name: step[name] for name in _FILES}, {"kit": step}, judge=_judge)
 

@@ -11,7 +11,10 @@ from .made import Facts, Made, Shipping, gate, unseen
 
 RUNTIMES = ("tensorrt-rtx",)
 PROVEN = "each engine is built from the whole model by TensorRT-RTX, and says of itself what was asked for"
-LEFT = "that the engines open and run, how exact and how fast they are: only a GPU of their compute capability loads them"
+LEFT = (
+    "that the engines open and run, how exact and how fast they are: only a GPU of their compute capability loads them, by"
+    " TensorRT-RTX itself; ONNX Runtime's provider opens model.onnx and builds its own"
+)
 
 
 def plan(given: Shipping, table: RtxEngines) -> Made:

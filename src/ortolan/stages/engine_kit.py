@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INPUTS = ("model",)
 PARAMS = (
-    "tag", "model_file", "tensorrt", "profiles", "workspace", "tf32", "dla_core", "gpu_fallback", "timing_cache",
+    "tag", "model_file", "tensorrt", "profiles", "workspace", "tf32", "dla_core", "gpu_fallback", "timing_cache", "options",
 )  # fmt: skip
 OUTPUTS = ("build_engine.sh", "build_engine.py", "engine.json")
 
@@ -26,7 +26,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """``model_file``: where the bundle keeps the model, below the kit's folder. ``tensorrt``: what the fleet has, ``10.3``.
 
-    ``profiles`` is ``{axis: {min, opt, max}}``, ``workspace`` bytes or ``None``, ``dla_core`` a number or ``None``. Facts: what
+    ``profiles`` is ``{axis: {min, opt, max}}``, ``workspace`` bytes or ``None``, ``dla_core`` a number or ``None``, ``options``
+    the recipe's for ONNX Runtime's provider. Facts: what
     ``engine.json`` holds, ``quantised``, ``doubtful`` (quantised scalars, which TensorRT-RTX's builder refuses),
     ``unknown_profiles``, ``typing`` and ``engine``, which is always not run. Refused: what TensorRT misreads or refuses for
     certain (``trt_qdq``), an axis without a profile, and what a DLA cannot do.
@@ -56,7 +57,9 @@ def _data(model: ModelProto, path: Path, params: Mapping[str, Any], settings: Ma
     """What ``engine.json`` holds."""
     described = signature.describe(model)
     half, timing = trt_types.half(model), params["timing_cache"]
-    options = kit_files.ort_options(settings, timing_cache=timing, quantised=trt_qdq.quantised(model), half=half)
+    options = kit_files.ort_options(
+        settings, params["options"], timing_cache=timing, quantised=trt_qdq.quantised(model), half=half
+    )
     return {
         "format": kit_files.FORMAT,
         "tag": params["tag"],

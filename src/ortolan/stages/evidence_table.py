@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,20 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     table = kernel_table.read(inputs["table"], provider["options"])
     judge = Judge(table, Facts(canon.load(inputs["model"])))
     nodes = qdq_units.judge(judge, list(judge.facts.model.graph.node))
+    if _numbers(table.version)[:2] > _numbers(params["version"])[:2]:  # a newer minor version may have more kernels
+        nodes = [replace(one, level=evidence.LISTED) if one.level == evidence.REGISTERED else one for one in nodes]
     found = evidence.Evidence(provider["name"], _source(table, params["version"]), nodes)
     return evidence.write(out / "evidence.json", found)
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
 def _source(table: KernelTable, version: str) -> str:
     """What was asked; and where it is of another version than the fleet's, which."""
-    if table.level == evidence.LISTED or table.version == version:
+    if table.version == version:
         return table.software
+    if table.level == evidence.LISTED:
+        return f"{table.software} (file of {table.version})"
     return f"{table.software}, the nearest on file to {version}"

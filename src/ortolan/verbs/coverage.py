@@ -17,6 +17,7 @@ from ..cache import Cache
 from ..errors import GateError, OrtolanError
 from ..execute import Result, Results
 from ..gates.coverage import coverage as coverage_gates
+from ..gates.fp32 import shapes
 from ..recipe.project import Project
 from ..report import coloured
 from ..report.coverage import coverage_lines
@@ -30,9 +31,10 @@ def run(root: Path, model: str, targets: Sequence[str], cache: Cache, *, jobs: i
     """One block, or one line of JSON, for each target; exit with 3 when a gate failed."""
     project = Project(root)
     picked = pick.jobs(project, targets or project.targets(), [model])
-    surveys = [coverage.survey(job) for job in picked]
     with shown(as_json=as_json) as emit:
         executor = executor_for(picked, pick.options(root, cache, jobs), emit, coverage.survey_runtimes)
+        results = executor.run(coverage.normalised(job) for job in picked)
+        surveys = [coverage.survey(job, results) for job in picked]
         results = executor.run(one.covered for one in surveys)
     said = [_said(job, one, results, as_json=as_json) for job, one in zip(picked, surveys, strict=True)]
     print("\n".join(text for text, _ in said))
@@ -50,7 +52,8 @@ def _said(job: Job, survey: coverage.Survey, results: Results, *, as_json: bool)
         code = max(error.exit_code for error in errors)
         return (_json(job, None, [], errors) if as_json else f"{job.name}\n  not known: see the error\n"), code
     result = results[survey.covered.id]
-    judged = coverage_gates(job.target.recipe.gates, result.facts, coverage.silent(job), job.model.name)
+    judged = [shapes(job, results[survey.fixed.id], job.model.name)]
+    judged += coverage_gates(job.target.recipe.gates, result.facts, coverage.silent(job), job.model.name)
     code = GateError.exit_code if any(gate.outcome is Outcome.FAIL for gate in judged) else 0
     return (_json(job, result, judged, []) if as_json else _text(job, result, judged)), code
 

@@ -19,8 +19,10 @@ _PLACE = re.compile(r"=@(\w+)@")
 _SCRIPTS = Path(__file__).parent / "kit"
 
 
-def ort_options(settings: Mapping[str, Any], *, timing_cache: bool, quantised: bool, half: bool) -> dict[str, str]:
-    """Options of ONNX Runtime's TensorRT provider that make its own engine as the kit's scripts make theirs.
+def ort_options(
+    settings: Mapping[str, Any], given: Mapping[str, Any], *, timing_cache: bool, quantised: bool, half: bool
+) -> dict[str, str]:
+    """Options of ONNX Runtime's TensorRT provider: those of the recipe (``given``), its caches named as the kit names engines.
 
     ``{engine}`` and ``{folder}`` stand for what only the device knows: the engine's name less its suffix, and the folder of
     engines. The cache's path is relative to the context model's folder and may not leave it (tensorrt_execution_provider.cc).
@@ -28,13 +30,14 @@ def ort_options(settings: Mapping[str, Any], *, timing_cache: bool, quantised: b
     (docs/execution-providers/TensorRT-ExecutionProvider.md), in words, not digits.
     """
     found = {
+        "trt_fp16_enable": str(half or settings["dla_core"] is not None),
+        **{key: str(value) for key, value in given.items()},
         "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": ".",
         "trt_engine_cache_prefix": "{engine}",
         "trt_dump_ep_context_model": "True",
         "trt_ep_context_file_path": "{folder}/{engine}_ctx.onnx",
         "trt_ep_context_embed_mode": "0",
-        "trt_fp16_enable": str(half or settings["dla_core"] is not None),
         "trt_int8_enable": str(quantised),
     }
     if settings["workspace"] is not None:
