@@ -122,7 +122,7 @@ def test_words_of_a_dockerfile(text: str) -> None:
 
 
 def docker_words(line: str) -> list[str]:
-    """The words of an instruction: blanks part them outside of quotes; a backslash quotes ``"``, ``$`` and itself in double ones."""
+    """The words of an instruction, parted by blanks outside of quotes; in double ones a backslash quotes ``"``, ``$``, itself."""
     assert line.isprintable(), "a control character could end the line"
     words, quoted, places = [""], "", iter(range(len(line)))
     for place in places:

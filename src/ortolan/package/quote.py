@@ -110,7 +110,7 @@ def html(text: str) -> str:
 def comment(text: str) -> str:
     """One line for a comment or a docstring: nothing that would end it or mean anything in it, and no line end in disguise."""
     plain = "".join(one if " " <= one <= "~" else "?" for one in " ".join(text.split()))
-    plain = plain.translate(str.maketrans("\\<>\"", "/()'"))
+    plain = plain.translate(str.maketrans('\\<>"', "/()'"))
     short = plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}..."
     return _DIRECTIVE.sub(r"\1:", _ENDS.sub(r"\g<0> ", short))
 
