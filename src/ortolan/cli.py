@@ -105,6 +105,34 @@ def coverage(_: Context, model: str, target: list[str], jobs: str = "", json: bo
     _module("coverage").run(find_root(Path.cwd()), model, target, _cache(cache), jobs=wide, as_json=json)
 
 
+@_verb(
+    iterable=["target", "model"],
+    help={
+        "target": _TARGET,
+        "model": _MODEL,
+        "builder": "docker or buildah; default: the Docker engine that answers, else buildah",
+        "jobs": _JOBS,
+        "json": "print events and the result as lines of JSON",
+        "cache": _CACHE,
+    },
+)
+def image(
+    _: Context,
+    target: list[str],
+    model: list[str],
+    builder: str = "",
+    jobs: str = "",
+    json: bool = False,
+    cache: str | None = None,
+) -> None:
+    """Build a target's container images (and first what goes into them), start each and compare its answers.
+
+    ./inv image --target x86-cpu --model digits
+    """
+    wide = count("--jobs", jobs)
+    _module("image").run(find_root(Path.cwd()), target, model, builder=builder, jobs=wide, as_json=json, cache=_cache(cache))
+
+
 @_verb(help={"json": _JSON})
 def targets(_: Context, json: bool = False) -> None:
     """List the targets: recipes/targets/*.toml."""
@@ -221,7 +249,9 @@ def _root_or_here() -> Path:
         return Path.cwd()
 
 
-namespace = Collection(build, coverage, targets, models, runtimes, runtime_add, schema, why, reproduce, show, clean, init, test)
+namespace = Collection(
+    build, coverage, image, targets, models, runtimes, runtime_add, schema, why, reproduce, show, clean, init, test
+)
 _program = Program(version=__version__, namespace=namespace, name="ortolan", binary="ortolan")
 
 

@@ -27,7 +27,8 @@ def main() -> None:
         found = told.get(name)
         if found is None or (found["dtype"], found["shape"]) != (wanted["dtype"], wanted["shape"]):
             sys.exit(f"output {name} is {found}, not {wanted['dtype']} {wanted['shape']}")
-        if not _near(_values(answer, found), _values(data, wanted), wanted["dtype"], service):
+        same = found.get("values") == wanted.get("values")  # texts stand in the header
+        if not same or not _near(_values(answer, found), _values(data, wanted), wanted["dtype"], service):
             sys.exit(f"output {name} is not that of the golden sample")
 
 
@@ -43,6 +44,8 @@ def _asked(port: int, data: bytes, inputs: dict[str, Any]) -> tuple[bytes, dict[
 
 
 def _values(data: bytes, entry: dict[str, Any]) -> tuple[Any, ...]:
+    if "values" in entry:
+        return ()
     return struct.unpack_from(f"<{math.prod(entry['shape'])}{FORMATS[entry['dtype']]}", data, entry["offset"])
 
 

@@ -15,12 +15,12 @@ JSON, NPZ, RAW = "application/json", "application/x-npz", "application/octet-str
 HEADER = "Ortolan-Tensors"
 """Of raw bodies: ``{name: {"dtype", "shape", "offset", "size"}}`` as JSON, as in golden.json."""
 
-STRING = "string"
+STRING, TEXT = "string", "str"  # in session.json; and in golden.json, where the header itself holds the texts
 NUMBERS = {
     "float32": "<f4", "float16": "<f2", "float64": "<f8", "bool": "?", "int8": "i1", "int16": "<i2", "int32": "<i4",
     "int64": "<i8", "uint8": "u1", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8",
 }  # fmt: skip
-"""numpy's names of the types that can be sent; text goes as JSON and npz only."""
+"""The types of numbers that can be sent, as numpy knows them."""
 
 _FROM = {
     "f": "fiuU",
@@ -191,8 +191,10 @@ def _in_order(specs: list[Spec]) -> dict[str, Spec]:
 
 
 def _cut(body: bytes, name: str, entry: Spec) -> Any:
+    if entry["dtype"] == TEXT:
+        return np.asarray([str(value) for value in entry["values"]], dtype=object).reshape(entry["shape"])
     if entry["dtype"] not in NUMBERS:
-        raise BadRequest(f"{name}: raw bytes hold numbers, not {entry['dtype']}; send JSON or npz")
+        raise BadRequest(f"{name}: {entry['dtype']} cannot be sent; the types are {', '.join(NUMBERS)}")
     dtype, shape, start = np.dtype(NUMBERS[entry["dtype"]]), entry["shape"], entry["offset"]
     whole = all(type(size) is int and size >= 0 for size in (*shape, start))
     size = math.prod(shape) * dtype.itemsize if whole else -1
@@ -207,10 +209,12 @@ def _cut(body: bytes, name: str, entry: Spec) -> Any:
 def _to_raw(outputs: Arrays) -> tuple[bytes, dict[str, str]]:
     entries, parts, offset = {}, [], 0
     for name, array in outputs.items():
-        if _dtype(array) not in NUMBERS:
-            raise BadRequest(f"{name} is {_dtype(array)}: raw bytes hold numbers only; ask with JSON or npz")
+        about = {"dtype": _dtype(array), "shape": list(array.shape), "offset": offset}
+        if array.dtype == object:
+            entries[name] = {**about, "dtype": TEXT, "size": 0, "values": [str(value) for value in array.reshape(-1)]}
+            continue
         data = np.ascontiguousarray(array).astype(NUMBERS[_dtype(array)], copy=False).tobytes()
-        entries[name] = {"dtype": _dtype(array), "shape": list(array.shape), "offset": offset, "size": len(data)}
+        entries[name] = {**about, "size": len(data)}
         parts.append(data)
         offset += len(data)
     return b"".join(parts), {HEADER: json.dumps(entries)}

@@ -15,13 +15,13 @@ from ..recipe.schema import Target
 
 _ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==.*(?:\n[ \t].*)*", re.MULTILINE)
 _NUMPY, _NVIDIA = "numpy", "nvidia-"  # the CUDA libraries come as wheels too
-_WITH_NVIDIA = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"})
+NVIDIA = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"})
 EPOCH = 315532800
 """Seconds: 1980-01-01, the earliest date that zip knows. The one time that files in images bear."""
 
 
 def docker(target: TargetPart, table: Docker, runtimes: Sequence[Path]) -> dict[str, Any]:
-    """The table's keys, ``requirements`` (entries of a lock), ``wheels`` (the platform as uv names it), ``lock``, ``nvidia``, ``epoch``.
+    """The table's keys, ``requirements`` (entries of ``lock``), ``wheels`` (the platform in uv's words), ``nvidia``, ``epoch``.
 
     OrtolanError when no runtime locks the fleet's oldest version, or its lock does not hold what a session imports.
     """
@@ -31,7 +31,7 @@ def docker(target: TargetPart, table: Docker, runtimes: Sequence[Path]) -> dict[
         "requirements": entries(runtime.find(lock, runtimes).lock, target.package) if lock else [],
         "wheels": wheels_for(target.platform) if lock else "",
         "lock": lock,
-        "nvidia": bool(_WITH_NVIDIA.intersection(target.providers)),
+        "nvidia": bool(NVIDIA.intersection(target.providers)),
         "epoch": EPOCH,
     }
 
