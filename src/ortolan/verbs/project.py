@@ -30,7 +30,7 @@ def runtime_add(root: Path, package: str) -> None:
 
 def clean(cache: Cache, *, runtimes: bool) -> None:
     """Remove the store and the work folders, and the runtimes too where asked."""
-    folders = [cache.store, cache.work, cache.root / "fresh", *([cache.runtimes] if runtimes else [])]
+    folders = [cache.store, cache.work, cache.root / "fresh", cache.root / "images", *([cache.runtimes] if runtimes else [])]
     freed = sum(_bytes(folder) for folder in folders)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
