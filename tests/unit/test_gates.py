@@ -303,7 +303,7 @@ SHIPPED: list[tuple[str, dict[str, Any], Precision, dict[str, Any], int, Outcome
         {"providers": [TAKES_NONE, TAKES_ALL], "fallbacks": [SIN]},
         1000,
         FAIL,
-        "not Azure's: Sin: odd",
+        "Sin is not Azure's: odd",
     ),
     ("coverage", COVERED, "int8", {"providers": HALVES, "uncounted": ["m"]}, 1000, FAIL, "not known"),
     ("coverage", {"target": AZURE}, "int8", {}, 1000, PASS, "nothing is known of AzureExecutionProvider"),

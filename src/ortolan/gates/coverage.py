@@ -70,11 +70,11 @@ def _nowhere(facts: Mapping[str, Any]) -> str:
 
 def _fallbacks(facts: Mapping[str, Any]) -> str:
     """What falls back, the costliest first, and what to change."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
+    by_reason: dict[tuple[str, str], dict[str, None]] = {}
     for one in facts["fallbacks"]:
-        by_reason.setdefault((one["provider"], one["why"]), []).append(one["op"])
+        by_reason.setdefault((_short(one["provider"]), one["why"]), {})[one["op"]] = None
     first = list(by_reason.items())[:_FEW]
-    named = [f"not {_short(provider)}'s: {', '.join(dict.fromkeys(ops))}: {why}" for (provider, why), ops in first]
+    named = [f"{', '.join(ops)} {'is' if len(ops) == 1 else 'are'} not {name}'s: {why}" for (name, why), ops in first]
     fixes = dict.fromkeys(one["fix"] for one in facts["fallbacks"][:_FEW] if one["fix"])
     return "; ".join([*named, *fixes])
 
