@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 ATTACKS = (
     'quote" + evil() + "',
@@ -94,3 +95,20 @@ def _model(
 ) -> ModelProto:
     graph = helper.make_graph(nodes, name, inputs, outputs)
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def texts() -> ModelProto:
+    """A text for each truth value, and an output that depends on no input. No recipe takes texts as inputs."""
+    words = [numpy_helper.from_array(np.array(name, np.object_), name) for name in ("jä", 'no"\n')]
+    constant = helper.make_node("Constant", [], ["k"], value=helper.make_tensor("v", TensorProto.INT64, [2], [3, 4]))
+    where = helper.make_node("Where", ["truth", "jä", 'no"\n'], ["words"])
+    outputs = [_value("words", TensorProto.STRING, ["n"]), _value("k", TensorProto.INT64, [2])]
+    made = _model("texts", [where, constant], [_value("truth", TensorProto.BOOL, ["n"])], outputs)
+    made.graph.initializer.extend(words)
+    return made
+
+
+def no_inputs() -> ModelProto:
+    """A model that is fed nothing."""
+    constant = helper.make_node("Constant", [], ["k"], value=helper.make_tensor("v", TensorProto.FLOAT, [2], [3, 4]))
+    return _model("alone", [constant, helper.make_node("Neg", ["k"], ["y"])], [], [_value("y", TensorProto.FLOAT, [2])])
