@@ -25,7 +25,8 @@ def context(manifest: Manifest) -> dict[str, Any]:
 
     A tensor has ``name``, ``dtype``, ``ids`` (``{language: identifier}``), ``rank``, ``ranked`` (False when the model leaves the
     rank open, and ``rank`` is that of the first golden sample), ``dims`` (``{"size"}`` of a fixed one, ``{"axis"}``, an entry of
-    ``axes`` or None, of a dynamic one), ``fixed``, ``count`` (elements, None where dynamic), ``shape`` of the first golden sample,
+    ``axes`` or None, of a dynamic one), ``fixed``, ``count`` (elements, None where dynamic), ``shape`` of the first golden
+    sample,
     and ``samples``, ``{"offset", "size", "shape"}`` in ``golden.bin``.
 
     ``go`` is None where no tag of the Go binding fits, else ``tag``, ``api``, ``note``, ``has`` as in ``go_binding.Binding``, and
