@@ -303,8 +303,7 @@ def test_a_model_that_hexagon_takes_in_parts_is_kept_back_and_says_what_to_chang
     assert named(one, Outcome.FAIL) == {"coverage", "partitions"}
     share, parts = gate(one, "coverage"), gate(one, "partitions")
     assert "CPU" in share.measured
-    assert "ConvTranspose is not QNN's" in share.why
-    assert "Gather is not QNN's" in share.why
+    assert all(words in share.why for words in ("not QNN's: ", "ConvTranspose", "Gather"))
     assert "axes; HTP takes 5 at most" in share.why
     assert int(parts.measured.split()[0]) > 1
     assert parts.limit == "≤ 1"
@@ -315,7 +314,7 @@ def test_a_model_that_hexagon_takes_in_parts_is_kept_back_and_says_what_to_chang
 
 def test_two_builds_give_the_same_engines_and_packages(workspace: Workspace) -> None:
     grades = reproduce(workspace.jobs(list(REPRODUCED), ("digits-mlp",)), workspace.options(), workspace.events.append)
-    assert {(one.target, one.artifact) for one in grades} == {
+    assert {(one.target, one.artifact) for one in grades if "/" not in one.artifact} == {
         (name, file) for name in REPRODUCED for file in TABLE[name].files | ALWAYS
     }
     assert [(one.target, one.artifact, one.verdict) for one in grades if not one.same] == []
