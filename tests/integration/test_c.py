@@ -13,6 +13,7 @@ import c_header
 import models
 from c_board import (
     DATA,
+    FLAGS,
     LANGUAGES,
     MANY,
     MODELS,
@@ -106,11 +107,17 @@ def test_strings_are_refused_with_a_word(board: Board, tmp_path: Path) -> None:
         assert "input 1, image, is of type str; output 1, scores, is of type str;" in " ".join(done.stderr.split())
 
 
-def test_an_axis_that_the_data_decides_may_change_from_run_to_run(board: Board) -> None:
+@pytest.fixture(scope="module")
+def chosen(board: Board) -> Path:
+    """The program whose outputs change their shapes from run to run."""
+    snippet = board.folders["chosen"] / "c"
+    return board.compile([f"-I{snippet}", DATA / "chosen.c", snippet / "model.c"], name="chosen")
+
+
+def test_an_axis_that_the_data_decides_may_change_from_run_to_run(board: Board, chosen: Path) -> None:
     """Golden samples alone would not show an output that is given the memory of another shape."""
-    folder = board.folders["chosen"]
-    made = board.compile([f"-I{folder / 'c'}", DATA / "chosen.c", folder / "c" / "model.c"], name="chosen")
-    assert run(made, library(NEW), folder / "model.onnx").stdout == "1/1/6 2/2/6 3/3/6 4/4/6 "
+    done = run(chosen, library(NEW), board.folders["chosen"] / "model.onnx")
+    assert done.stdout == "1/1/6 2/2/6 3/3/6 4/4/6 ", done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -146,21 +153,32 @@ def test_each_fault_is_told_and_undone(faults: tuple[Path, list[Path]]) -> None:
     assert "outputs: 7 rows, 21 elements" in done.stdout
 
 
-def test_no_error_in_valgrind(faults: tuple[Path, list[Path]], board: Board) -> None:
-    """On every path that fails, and on the golden samples of a model whose outputs are kept and are not."""
-    program, words = faults
-    folder = board.folders["chosen"]
+def test_no_error_in_address_sanitizer(faults: tuple[Path, list[Path]], board: Board) -> None:
+    """On every path that fails, and on golden samples of every type."""
+    flags = (*FLAGS, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    net, types = board.folders["net"] / "c", board.folders["types"]
+    program = board.compile([f"-I{net}", DATA / "faults.c", net / "model.c"], flags=flags, name="sanitized-faults")
+    tested = board.compile([types / "c" / n for n in ("model.c", "golden.c", "test_model.c")], flags=flags, name="sanitized-test")
+    for done in (run(program, *faults[1]), replay(tested, types, version=NEW)):
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_no_error_in_valgrind(faults: tuple[Path, list[Path]], chosen: Path, board: Board) -> None:
+    """On every path that fails, and on runs whose outputs change their shape."""
     kinds = "definite,indirect,possible"
-    checks = [f"--suppressions={DATA / 'valgrind.supp'}", "--leak-check=full", f"--show-leak-kinds={kinds}",
-              f"--errors-for-leak-kinds={kinds}", "--error-exitcode=9", "--keep-debuginfo=yes", "--quiet"]  # fmt: skip
-    calls: dict[Path, list[str | Path]] = {board.test(folder): ["--library", library(NEW)], program: [*words]}
-    for one in [_start(["valgrind", *checks, called, *given], folder / "c") for called, given in calls.items()]:
+    checks = [
+        f"--suppressions={DATA / 'valgrind.supp'}", "--leak-check=full", f"--show-leak-kinds={kinds}",
+        f"--errors-for-leak-kinds={kinds}", "--error-exitcode=9", "--keep-debuginfo=yes", "--quiet",
+    ]  # fmt: skip
+    calls = [[faults[0], *faults[1]], [chosen, library(NEW), board.folders["chosen"] / "model.onnx"]]
+    for one in [_start(["valgrind", *checks, *call]) for call in calls]:
         out, said = one.communicate(timeout=200)
-        assert one.returncode == 0, said + out
+        assert one.returncode == 0, f"{one.args!r}: {said}{out}"
 
 
-def _start(call: list[str | Path], cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(call, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def _start(call: list[str | Path]) -> subprocess.Popen[str]:
+    return subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_library_older_than_the_fleet(board: Board, tmp_path: Path) -> None:
