@@ -96,15 +96,23 @@ def samples(folder: Path) -> int:
     return sum(len(one["outputs"]) for one in manifest.read(folder / manifest.NAME).golden.samples)
 
 
-def test_strings_are_refused_with_a_word(board: Board, tmp_path: Path) -> None:
+REFUSED = {
+    "strings": ({"dtype": "str"}, "input 1, image, is of type str; output 1, scores, is of type str;"),
+    "unknown": ({"shape": None}, "input image has a shape that the model does not tell;"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_snippet_does_not_take_is_refused_with_a_word(board: Board, tmp_path: Path, name: str) -> None:
     made = manifest.read(board.folders["net"] / manifest.NAME).signature
-    texts = {end: [one.model_copy(update={"dtype": "str"}) for one in getattr(made, end)] for end in ("inputs", "outputs")}
-    source = render_again(board.folders["net"], tmp_path / "strings", **texts) / "c"
+    update, words = REFUSED[name]
+    odd = {end: [one.model_copy(update=update) for one in getattr(made, end)] for end in ("inputs", "outputs")}
+    source = render_again(board.folders["net"], tmp_path / name, **odd) / "c"
     configured = run(Path("cmake"), "-S", source, "-B", tmp_path / "build", f"-DONNXRUNTIME_INCLUDE={board.include}")
     compiled = run(Path("gcc"), "-fsyntax-only", "-isystem", board.include, source / "model.c")
     for done in (configured, compiled):
         assert done.returncode
-        assert "input 1, image, is of type str; output 1, scores, is of type str;" in " ".join(done.stderr.split())
+        assert words in " ".join(done.stderr.split())
 
 
 @pytest.fixture(scope="module")
