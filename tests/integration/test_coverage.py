@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from conftest import RunStage
 
+from conftest import RunStage
 from ortolan.stages.lib import evidence, partitions
 from ortolan.stages.lib.evidence import Evidence, Verdict
 

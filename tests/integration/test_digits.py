@@ -71,7 +71,8 @@ def test_the_network_keeps_its_accuracy_in_int8(run_stage: Callable[..., Any], t
         "data": data("digits-calibration.npz", None), "inputs": [INPUT], "method": "minmax", "percentile": 99.99,
     })  # fmt: skip
     quantised = run_stage("quantise", "tools", {"model": model, "ranges": ranges.out / "ranges.json"}, {
-        "preset": "default", "activations": activations, "weights": "int8", "per_channel": True, "symmetric_activations": False, "exclude": [],
+        "preset": "default", "activations": activations, "weights": "int8", "per_channel": True,
+        "symmetric_activations": False, "exclude": [],
     })  # fmt: skip
     models = {"fp32": normal.out / "model.onnx", "int8": quantised.out / "model.onnx"}
     facts = run_stage("evaluate", "onnxruntime-1.20.1", {**models, "data": sets}, {
