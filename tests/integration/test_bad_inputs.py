@@ -88,3 +88,15 @@ def test_sizes_that_depend_on_data_are_named(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stderr
     gates = {gate["name"]: gate for gate in json.loads(done.stdout.splitlines()[-1])["gates"]}
     assert "sizes that depend on data come from NonZero nz" in gates["shapes"]["why"]
+
+
+def test_a_float_model_does_not_ask_for_int8(workspace: Workspace) -> None:
+    """The target's trt_int8_enable is for Q/DQ nodes, and a model without calibration data has none."""
+    models.write(models.convnet(), workspace.root / "net.onnx")
+    floating, quantised = (workspace.build("jetson-orin", model)[0] for model in (str(workspace.root / "net.onnx"), "digits-mlp"))
+    asked = [
+        json.loads((built.folder / "session.json").read_text())["providers"][0]["options"].get("trt_int8_enable", "False")
+        for built in (floating, quantised)
+        if built.folder
+    ]
+    assert (floating.precision, quantised.precision, asked) == ("fp32", "int8", ["False", "True"])
