@@ -41,7 +41,7 @@ function compare(found, wanted) {
   let error = 0, noise = 0, power = 0, odd = false;
   for (let at = 0; at < b.length; at += 1) {
     const difference = a[at] === b[at] ? 0 : Math.abs(a[at] - b[at]);
-    odd ||= Number.isNaN(difference);
+    odd ||= !Number.isFinite(difference);
     error = Math.max(error, difference);
     noise += difference ** 2;
     power += b[at] ** 2;

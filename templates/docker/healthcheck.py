@@ -52,7 +52,7 @@ def _values(data: bytes, entry: dict[str, Any]) -> tuple[Any, ...]:
 def _near(found: tuple[Any, ...], wanted: tuple[Any, ...], dtype: str, service: dict[str, Any]) -> bool:
     """As in numpy.allclose, integers within atol alone; of an INT8 model a good signal-to-noise ratio is enough."""
     rtol, atol = service["rtol"] if dtype.startswith("float") else 0, service["atol"]
-    if all(a == b or abs(a - b) <= atol + rtol * abs(b) for a, b in zip(found, wanted)):  # noqa: B905
+    if all(a == b or (math.isfinite(b) and abs(a - b) <= atol + rtol * abs(b)) for a, b in zip(found, wanted)):  # noqa: B905
         return True
     noise, power = sum((a - b) ** 2 for a, b in zip(found, wanted)), sum(b * b for b in wanted)  # noqa: B905
     if service["min_snr_db"] is None or not (math.isfinite(noise) and power):

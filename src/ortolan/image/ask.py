@@ -113,7 +113,8 @@ def _near(found: Values, wanted: Values, dtype: str, about: GoldenPart) -> Answe
     """As in numpy.allclose, integers within atol alone; of an INT8 model a good signal-to-noise ratio is enough."""
     rtol, pairs = about.rtol if dtype.startswith("float") else 0.0, list(zip(found, wanted, strict=True))
     errors = [0.0 if a == b else abs(a - b) for a, b in pairs]
-    wrong = sum(not error <= about.atol + rtol * abs(b) for error, (_, b) in zip(errors, pairs, strict=True))
+    limits = [about.atol + rtol * abs(b) if math.isfinite(b) else 0.0 for b in wanted]
+    wrong = sum(not error <= limit for error, limit in zip(errors, limits, strict=True))
     odd = any(math.isnan(error) for error in errors)
     worst = math.inf if odd else max(errors)
     if wrong and not odd and about.min_snr_db is not None and _snr(errors, wanted) >= about.min_snr_db:

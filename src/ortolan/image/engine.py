@@ -17,7 +17,7 @@ from docker.types import DeviceRequest
 from ..errors import OrtolanError
 from .parts import STRANGE, BuildFailed, CannotStart, Container, Image, Wanted, last_lines, strange
 
-_STOP = 15  # seconds between SIGTERM and SIGKILL
+_STOP = 10  # seconds between SIGTERM and SIGKILL
 _GPUS = DeviceRequest(count=-1, capabilities=[["gpu"]])
 _NO_WAY_OUT = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
 
@@ -181,7 +181,7 @@ def _pack(folder: Path, to: IO[bytes], epoch: int) -> None:
         for path in sorted(folder.rglob("*")):
             entry = tar.gettarinfo(path, path.relative_to(folder).as_posix())
             if entry.islnk():  # the wheels are hard links in a cache; the second of two in one tar would refer to the first
-                entry.type, entry.size = tarfile.REGTYPE, path.stat().st_size
+                entry.type, entry.size, entry.linkname = tarfile.REGTYPE, path.stat().st_size, ""
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = ""
             entry.mtime, entry.mode = epoch, 0o755 if path.is_dir() else 0o644

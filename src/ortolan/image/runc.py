@@ -20,7 +20,7 @@ from typing import Any
 from .parts import STRANGE, CannotStart, Wanted, last_lines, strange
 
 PROGRAM = "runc"
-_STOP, _BEGIN = 15.0, 30.0  # seconds to end after SIGTERM, and to begin
+_STOP, _BEGIN = 10.0, 30.0  # seconds to end after SIGTERM, and to begin
 _NEWNET = 0x40000000  # CLONE_NEWNET of sched.h
 _DEVICES = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755"]}
 _MOUNTS = [
