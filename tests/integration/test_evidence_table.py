@@ -29,7 +29,8 @@ def ask(run_stage: RunStage, tmp_path: Path) -> Ask:
     """The evidence of a table on a model, by the stage itself in its runtime."""
     count = itertools.count()
 
-    def run(model: ModelProto | Path, table: str, version: str = "1.20.1", **options: Any) -> Evidence:
+    def run(model: ModelProto | Path, table: str, version: str = "", **options: Any) -> Evidence:
+        version = version or table.partition("-")[2]
         path = model if isinstance(model, Path) else models.write(model, tmp_path / f"asked-{next(count)}" / "m.onnx")
         provider = {"name": json.loads((KERNELS / f"{table}.json").read_text())["provider"], "options": options}
         inputs = {"model": path, "table": KERNELS / f"{table}.json"}
@@ -70,7 +71,14 @@ def test_what_documents_list_is_listed(ask: Ask, table: str) -> None:
 def test_the_source_names_the_version_that_was_asked(ask: Ask) -> None:
     assert ask(models.convnet(), "cuda-1.31.1", "1.31.1").source == "onnxruntime-gpu 1.31.1"
     assert ask(models.convnet(), "cuda-1.20.2", "1.20.1").source == "onnxruntime-gpu 1.20.2, the nearest on file to 1.20.1"
-    assert ask(models.convnet(), "tensorrt-1.19.0", "1.20.1").source == "the operators of onnx-tensorrt 10.1-GA"
+    source = ask(models.convnet(), "tensorrt-1.19.0", "1.20.1").source
+    assert source == "the operators of onnx-tensorrt 10.1-GA (file of 1.19.0)"
+
+
+def test_a_newer_table_registers_nothing(ask: Ask) -> None:
+    """What a newer minor version has says little of an older one; a newer patch of the same says as much."""
+    assert levels(ask(models.convnet(), "cuda-1.31.1", "1.30.0")) == [LISTED] * 5
+    assert levels(ask(models.convnet(), "cuda-1.20.2", "1.20.1")) == [REGISTERED] * 5
 
 
 def test_an_unknown_domain_is_named(ask: Ask) -> None:
