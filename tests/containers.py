@@ -86,9 +86,16 @@ def engine(folder: Path) -> Iterator[str]:
     """A Docker engine that keeps everything below ``folder``; what DOCKER_HOST must be."""
     need("dockerd", "iptables")
     url = f"unix://{folder}/docker.sock"
-    own = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid", f"--host={url}"]
+    own = [
+        "--storage-driver=overlay2",
+        "--bridge=none",
+        f"--data-root={folder}/data",
+        f"--exec-root={folder}/exec",
+        f"--pidfile={folder}/pid",
+        f"--host={url}",
+    ]
     with (folder / "dockerd.txt").open("wb") as log:
-        daemon = subprocess.Popen(["dockerd", "--storage-driver=overlay2", "--bridge=none", *own], stdout=log, stderr=log, start_new_session=True)
+        daemon = subprocess.Popen(["dockerd", *own], stdout=log, stderr=log, start_new_session=True)
     try:
         until = time.monotonic() + 30
         while time.monotonic() < until and not (folder / "docker.sock").exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ def fail(text: str) -> Any:
     say(f"cannot start: {text}")
     sys.exit(1)
 
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # from 1.31 on it would keep a device id, and send events to its maker
 
 try:
     import numpy as np
