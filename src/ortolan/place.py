@@ -93,7 +93,9 @@ def environment(folder: Path) -> dict[str, str]:
     (folder / "tmp").mkdir(exist_ok=True)
     return {
         "PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "LANG": "C.UTF-8",
-        "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "SOURCE_DATE_EPOCH": "315532800", **_ALLOCATOR,
+        "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "SOURCE_DATE_EPOCH": "315532800",
+        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.31.1's Linux wheel has it on by default
+        **_ALLOCATOR,
     }  # fmt: skip
 
 

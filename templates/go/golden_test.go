@@ -67,7 +67,7 @@ func distance(got, want []float64, relative bool) (far int, ratio float64) {
 		if relative {
 			limit += rtol * math.Abs(b)
 		}
-		if !(got[i] == b || math.Abs(got[i]-b) <= limit) {
+		if !(got[i] == b || !math.IsInf(b, 0) && math.Abs(got[i]-b) <= limit) {
 			far++
 		}
 		signal, noise = signal+b*b, noise+(got[i]-b)*(got[i]-b)

@@ -247,7 +247,7 @@ def test_each_node_is_told_where_it_ran_on_webgpu(run_stage: RunStage, mixed: Ma
     assert found.nodes[2].why == "went to WebAssembly: WebGPU has no kernel for Hardmax of this opset and these types"
     assert "int64" in found.nodes[3].fix
     assert found.nodes[5].why == "nodes inside it went to WebAssembly: Hardmax"
-    assert found.source.startswith("a session of onnxruntime-web 1.30.0 in chromium Chromium ")
+    assert found.source.startswith("a session on WebGPU's software adapter: onnxruntime-web 1.30.0, chromium Chromium ")
 
 
 def test_webassembly_runs_all_nodes_or_none(run_stage: RunStage, tmp_path: Path, mixed: Mapping[str, Path]) -> None:
