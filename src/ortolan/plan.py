@@ -162,7 +162,7 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     )
     samples = found.samples["samples.npz"]
     written, golden = (_golden(job, stamp, samples, settings) for settings in (None, job.opened()["session"]))
-    given = Shipping(job, stamp["model.onnx"], samples, written["golden.npz"], tag, hashed, precision)
+    given = Shipping(job, stamp["model.onnx"], samples, written["golden.npz"], tag)
     made = outputs.plan(given)
     files = {"session.json": session["session.json"], "golden-inputs.npz": samples, "golden-outputs.npz": golden["golden.npz"]}
     files |= {name: golden[name] for name in ("golden.bin", "golden.json")}

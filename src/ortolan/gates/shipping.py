@@ -8,6 +8,7 @@ from typing import Any
 from ..artifact import SHIPPED, Artifact, Gate, Outcome
 from ..coverage import silent
 from ..execute import Results
+from ..outputs.made import ROUNDING
 from ..plan import Shipment
 from ..platforms import host_platform
 from ..sources import Job
@@ -16,7 +17,6 @@ from .coverage import coverage
 
 _CPU = "CPUExecutionProvider"
 _LOADED = (".onnx", ".ort", ".engine", ".bin", ".blob")  # what a device loads
-_ROUNDING = 30.0  # dB: what one step of rounding in INT8 kernels of another fusion costs at most (seen: 35 to infinity)
 
 
 def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Results, precision: str) -> list[Gate]:
@@ -47,7 +47,7 @@ def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
 
 def _near(output: Mapping[str, Any]) -> bool:
     """Close, or one step of rounding away. A wrong shape and NaN have no SNR and are neither."""
-    return bool(output["close"] or (output["snr_db"] is not None and output["snr_db"] >= _ROUNDING))
+    return bool(output["close"] or (output["snr_db"] is not None and output["snr_db"] >= ROUNDING))
 
 
 def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:

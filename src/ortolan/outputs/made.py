@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..artifact import SHIPPED, Gate, Outcome, Precision
+from ..artifact import SHIPPED, Gate, Outcome
 from ..sources import Job
 from ..step import Ref, Step
 
@@ -52,8 +52,6 @@ class Shipping:
     samples: Ref
     golden: Ref
     tag: str
-    hashed: str
-    precision: Precision
 
     def compared(self) -> dict[str, Ref]:
         """The inputs of a step that runs the samples."""

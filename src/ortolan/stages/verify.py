@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, limits, sessions, tensors
+from .lib import canon, compared, limits, sessions, tensors
 from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
@@ -83,22 +83,8 @@ def _judge(tried: dict[str, Any], expected: Sequence[Sample] | None, params: Map
         return tried | {"outputs": {}, "close": False}
     if expected is None:
         return tried | {"outputs": {}, "close": None}
-    outputs = _compare(expected, results, params)
+    outputs = compared.outputs(expected, results, params["rtol"], params["atol"])
     return tried | {"outputs": outputs, "close": bool(results) and all(output["close"] for output in outputs.values())}
-
-
-def _compare(expected: Sequence[Sample], results: Sequence[Sample], params: Mapping[str, Any]) -> dict[str, Any]:
-    if len(expected) != len(results):
-        raise ValueError(f"{len(expected)} expected samples for {len(results)} results")
-    names = sorted({name for sample in (*expected, *results) for name in sample})
-    pairs = list(zip(expected, results, strict=True))
-    return {name: tensors.worst([_one(name, want, got, params) for want, got in pairs]) for name in names}
-
-
-def _one(name: str, want: Sample, got: Sample, params: Mapping[str, Any]) -> dict[str, Any]:
-    if name not in want or name not in got:
-        return tensors.absent("expected, but no output of the model" if name in want else "an output that nothing is expected of")
-    return tensors.compare(want[name], got[name], params["rtol"], params["atol"])
 
 
 def _placed(session: onnxruntime.InferenceSession) -> dict[str, int] | None:
