@@ -23,7 +23,6 @@ from quantise_models import IMAGE, QUANTIZE, calibration, convolutions, images, 
 RTX = "tensorrt-rtx"
 PROVIDER = {"name": "NvTensorRTRTXExecutionProvider", "options": {}}
 PARAMS = {"provider": PROVIDER, "compute_capability": "SM86", "profiles": {}, "workspace": None, "tf32": True}
-TENSORRT = {"name": "TensorrtExecutionProvider", "options": {}}
 BATCH = {"batch": {"min": 1, "opt": 2, "max": 8}}
 SIGNED = {"activations": "int8", "weights": "int8", "symmetric_activations": True}
 
@@ -328,10 +327,3 @@ def test_a_sparse_weight(run_stage: RunStage, tmp_path: Path) -> None:
     found = evidence(run_stage, written(model, tmp_path))
     assert levels(found) == ["accepted", "unsupported"]
     assert "dense" in found[1]["fix"]
-
-
-def test_of_standard_tensorrt_the_answer_is_only_listed(run_stage: RunStage, shared_data: Path) -> None:
-    found = evidence(run_stage, shared_data / "odd" / "capability.onnx", TENSORRT)
-    assert levels(found) == ["unsupported", "listed", "unsupported", "listed", "unsupported"]
-    assert "on the device only" in found[1]["why"]
-    assert "TensorRT's own may take it" in found[0]["why"]

@@ -300,7 +300,7 @@ def test_a_model_that_hexagon_takes_in_parts_is_kept_back_and_says_what_to_chang
     built: Mapping[tuple[str, str], Built],
 ) -> None:
     one = real(built, "gtcrn_simple", "android-qnn")
-    assert named(one, Outcome.FAIL) == {"coverage", "partitions"}
+    assert named(one, Outcome.FAIL) == {"coverage", "partitions", "engine-bytes"}
     share, parts = gate(one, "coverage"), gate(one, "partitions")
     assert "CPU" in share.measured
     assert all(words in share.why for words in ("not QNN's: ", "ConvTranspose", "Gather"))

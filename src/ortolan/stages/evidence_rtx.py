@@ -15,42 +15,28 @@ INPUTS = ("model",)
 PARAMS = ("provider",)
 OUTPUTS = ("evidence.json",)
 
-_OWN = "NvTensorRTRTXExecutionProvider"
 _DOUBLE = "float64, which TensorRT computes as float32"
-_SIBLING = "TensorRT-RTX's parser takes it; TensorRT's own can be asked on the device only"
-_OTHERS = "TensorRT-RTX's parser refuses it, and nobody else can be asked here; TensorRT's own may take it: "
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Facts: those of ``evidence.write``.
-
-    For TensorRT-RTX itself the level is ``accepted``. Of standard TensorRT, whose parser is kin but another program of another
-    version, the same answer is only ``listed``.
-    """
+    """Facts: those of ``evidence.write``. The level is ``accepted``: only a build proves more."""
     trt = trt_load.load()
     model = canon.load(inputs["model"])
     refused = trt_parser.verdicts(trt, model)
     misread = trt_qdq.by_node(model)
     doubles = set(trt_types.doubles(model))
     sparse = {tensor.values.name for tensor in model.graph.sparse_initializer}
-    own = params["provider"]["name"] == _OWN
     verdicts = []
     for index, node in enumerate(model.graph.node):
         note = _DOUBLE if doubles & {*node.input, *node.output} else ""
         if index in misread:
             verdicts.append(evidence.Verdict(evidence.UNSUPPORTED, misread[index], trt_qdq.FIX))
         elif refused[index] and node.op_type != "Constant":  # a value, and no computation
-            why = refused[index] if own else _OTHERS + refused[index]
-            verdicts.append(evidence.Verdict(evidence.UNSUPPORTED, why, _fix(node, sparse)))
+            verdicts.append(evidence.Verdict(evidence.UNSUPPORTED, refused[index], _fix(node, sparse)))
         else:
-            verdicts.append(_taken(note, own=own))
+            verdicts.append(evidence.Verdict(evidence.ACCEPTED, note))
     source = f"the ONNX parser of TensorRT-RTX {trt.__version__}"
     return evidence.write(out / "evidence.json", evidence.Evidence(params["provider"]["name"], source, verdicts))
-
-
-def _taken(note: str, *, own: bool) -> evidence.Verdict:
-    level = evidence.ACCEPTED if own else evidence.LISTED
-    return evidence.Verdict(level, "; ".join(text for text in (note, "" if own else _SIBLING) if text))
 
 
 def _fix(node: NodeProto, sparse: set[str]) -> str:
