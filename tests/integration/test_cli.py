@@ -204,7 +204,7 @@ def test_json_is_one_object_in_each_line(workspace: Workspace) -> None:
     done = call(workspace, *BUILD, "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (0, "")
-    assert next(line["kind"] for line in lines if line["kind"] != "runtime") == "plan", "runtimes are made first, where they are missing"
+    assert next(line["kind"] for line in lines if line["kind"] != "runtime") == "plan"  # runtimes are made first
     assert [line["kind"] for line in lines].count("built") == 1
     built = lines[-1]
     assert (built["ok"], built["model"], built["target"]) == (True, "digits-mlp", "arm64-cpu")

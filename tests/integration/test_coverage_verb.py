@@ -65,7 +65,7 @@ def test_a_program_reads_one_object_for_each_target(workspace: Workspace) -> Non
     done = call(workspace, "coverage", MLP, "--target", "windows-iot", "--target", "android-arm64", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (0, "")
-    assert next(line["kind"] for line in lines if line["kind"] != "runtime") == "plan", "runtimes are made first, where they are missing"
+    assert next(line["kind"] for line in lines if line["kind"] != "runtime") == "plan"  # runtimes are made first
     assert [line["target"] for line in lines if line["kind"] == "coverage"] == ["windows-iot", "android-arm64"]
     said = lines[-1]
     assert (said["model"], said["errors"]) == ("digits-mlp", [])
