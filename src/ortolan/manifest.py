@@ -137,6 +137,48 @@ class PackagePart(_Part):
     files: dict[str, str]
 
 
+class WaiverPart(_Part):
+    """A failed gate that ships all the same: who answers for it, why, and until which day (``YYYY-MM-DD``, UTC, inclusive)."""
+
+    gate: str
+    subject: str
+    reason: str
+    who: str
+    expires: str
+
+
+class NeededProvider(_Part):
+    """An execution provider of the recipe; ``required`` where a bundle is no use without it, as for an engine that it loads."""
+
+    name: str
+    required: bool
+
+
+class EnginePart(_Part):
+    """A file that opens only on some devices, the provider that loads it, and what the device compares with itself first."""
+
+    file: str
+    provider: str
+    about: dict[str, str]
+
+
+class PreflightPart(_Part):
+    """What a device must be for this bundle, as its ``device/preflight.py`` checks it and a server can before a download.
+
+    ``platform`` is ``os/architecture`` as in container images. ``api`` is the number that a program asks ``OrtApiBase.GetApi``
+    for: the minor version of ``oldest``. ``size`` is that of all files of the build, in bytes.
+    """
+
+    platform: str
+    package: str
+    oldest: str
+    api: int
+    opset: int
+    providers: list[NeededProvider]
+    engines: list[EnginePart]
+    size: int
+
+
 class Manifest(_Part):
     """A build's manifest, version 1."""
 
@@ -150,7 +192,9 @@ class Manifest(_Part):
     golden: GoldenPart
     artifacts: list[ArtifactPart]
     packages: list[PackagePart] = []
+    preflight: PreflightPart | None = None
     gates: list[GatePart]
+    waivers: list[WaiverPart] = []
     steps: list[StepPart]
     runtimes: list[RuntimePart]
 

@@ -60,7 +60,13 @@ MANIFESTS = parts(
     ),
     packages=st.lists(parts(manifest.PackagePart), max_size=2),
     artifacts=st.lists(parts(manifest.ArtifactPart), max_size=2),
+    preflight=parts(
+        manifest.PreflightPart,
+        providers=st.lists(parts(manifest.NeededProvider), max_size=2),
+        engines=st.lists(parts(manifest.EnginePart), max_size=2),
+    ),
     gates=st.lists(parts(manifest.GatePart), max_size=2),
+    waivers=st.lists(parts(manifest.WaiverPart), max_size=2),
     steps=st.lists(parts(manifest.StepPart, params=PARAMS), max_size=2),
     runtimes=st.lists(parts(manifest.RuntimePart), max_size=2),
 )

@@ -1,0 +1,108 @@
+"""What a release consists of: ``dist/<target>/<tag>/``, a flat folder that a release manager signs and publishes as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..disk import json_bytes
+from ..errors import OrtolanError
+from ..manifest import NAME as MANIFEST
+
+DESCRIPTION = "release.json"
+TAR = "bundle.tar"
+ZST = "bundle.tar.zst"
+PREFLIGHT = "preflight.py"
+SBOM = "sbom.cdx.json"
+PROVENANCE = "provenance.intoto.json"
+SUMS = "SHA256SUMS"
+SUMS_SIGNATURE = "SHA256SUMS.sig"
+MODEL_SIGNATURE = "model.sig"
+NAMESPACE = "ortolan-release"
+"""What ``ssh-keygen -Y`` signs for: a signature for another purpose does not count."""
+
+_TAG = re.compile(r"(?P<model>.+)-(?P<hash>[0-9a-f]{12})-opset\d+-ort\d+\.\d+\.\d+(?:-.+)?")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FilePart(_Part):
+    """A file of the bundle."""
+
+    digest: str
+    size: int
+    executable: bool = False
+
+
+class ArchivePart(_Part):
+    """The bundle as one file."""
+
+    digest: str
+    size: int
+
+
+class Release(_Part):
+    """``release.json``, version 1: what a device checks before it fetches, unpacks and installs.
+
+    ``sequence`` grows from release to release: a device refuses a smaller one. ``files`` are the bundle's, by path; ``tar`` is
+    there for every release, also where ``bundle.tar`` is not kept, since deltas are taken of it. ``revision`` is the commit.
+    """
+
+    release_version: Literal[1]
+    tag: str
+    target: str
+    model: str
+    model_hash: str
+    sequence: int
+    revision: str
+    ortolan: str
+    manifest: str
+    files: dict[str, FilePart]
+    unpacked: int
+    tar: ArchivePart
+    zst: ArchivePart
+
+    def to_bytes(self) -> bytes:
+        """Indented canonical JSON with a newline at the end."""
+        return json_bytes(self.model_dump(mode="json"))
+
+
+def read(folder: Path) -> Release:
+    """The description of the release in ``folder``; OrtolanError when there is none, or when it is not one."""
+    path = folder / DESCRIPTION
+    try:
+        return Release.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        hint = "./inv bundle makes a release"
+        raise OrtolanError("not a release", where=str(path), why=str(error).splitlines()[0], hint=hint) from error
+
+
+def find(root: Path, named: str, target: str = "") -> Path:
+    """The release that is meant: a folder, or a tag below ``dist/`` (of ``target``, where several have it). OrtolanError."""
+    if (Path(named) / DESCRIPTION).is_file():
+        return Path(named)
+    found = sorted((root / "dist").glob(f"{target or '*'}/{named}/{DESCRIPTION}")) if "/" not in named else []
+    if len(found) == 1:
+        return found[0].parent
+    if found:
+        targets = ", ".join(path.parent.parent.name for path in found)
+        raise OrtolanError(f"several targets have a release {named}: {targets}", hint=f"--target {found[0].parent.parent.name}")
+    known = sorted({path.parent.name for path in (root / "dist").glob(f"*/*/{DESCRIPTION}")})
+    why = f"there are {', '.join(known)}" if known else "nothing is bundled yet: ./inv bundle --target NAME"
+    raise OrtolanError(f"no release '{named}'", where=str(root / "dist"), why=why)
+
+
+def model_of(tag: str) -> str:
+    """The model's name in a tag. OrtolanError when it is no tag."""
+    match = _TAG.fullmatch(tag)
+    if not match:
+        raise OrtolanError(f"'{tag}' is not a tag", hint="tags look like digits-5f3c9a1b2c4d-opset17-ort1.20.1")
+    return match["model"]
+
+
+__all__ = ["MANIFEST", "ArchivePart", "FilePart", "Release", "find", "model_of", "read"]
