@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..disk import json_bytes
 from ..errors import OrtolanError
@@ -24,7 +24,31 @@ MODEL_SIGNATURE = "model.sig"
 NAMESPACE = "ortolan-release"
 """What ``ssh-keygen -Y`` signs for: a signature for another purpose does not count."""
 
+BESIDE = (SUMS, SUMS_SIGNATURE, MODEL_SIGNATURE)
+"""What ``SHA256SUMS`` does not list: itself, the signatures, and the files that begin with ``DELTA``."""
+DELTA = "delta-"
+
 _TAG = re.compile(r"(?P<model>.+)-(?P<hash>[0-9a-f]{12})-opset\d+-ort\d+\.\d+\.\d+(?:-.+)?")
+
+
+def inside(path: str) -> str:
+    """A path that stays in the folder where a bundle is unpacked, on every system; ValueError for any other."""
+    parts = path.split("/")
+    if not path.isprintable() or set(path) & set(':\\"<>|*?') or any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(f"{path!r} is no path inside a bundle")
+    return path
+
+
+def _alone(name: str) -> str:
+    if "/" in inside(name):
+        raise ValueError(f"{name!r} is no name of a folder")
+    return name
+
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0)]
+Inside = Annotated[str, AfterValidator(inside)]
+Name = Annotated[str, AfterValidator(_alone)]
 
 
 class _Part(BaseModel):
@@ -34,16 +58,16 @@ class _Part(BaseModel):
 class FilePart(_Part):
     """A file of the bundle."""
 
-    digest: str
-    size: int
+    digest: Digest
+    size: Size
     executable: bool = False
 
 
 class ArchivePart(_Part):
     """The bundle as one file."""
 
-    digest: str
-    size: int
+    digest: Digest
+    size: Size
 
 
 class Release(_Part):
@@ -54,16 +78,16 @@ class Release(_Part):
     """
 
     release_version: Literal[1]
-    tag: str
-    target: str
-    model: str
-    model_hash: str
-    sequence: int
+    tag: Name
+    target: Name
+    model: Name
+    model_hash: Digest
+    sequence: Size
     revision: str
     ortolan: str
-    manifest: str
-    files: dict[str, FilePart]
-    unpacked: int
+    manifest: Digest
+    files: dict[Inside, FilePart]
+    unpacked: Size
     tar: ArchivePart
     zst: ArchivePart
 
