@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Built:
-    """How one job ended: the folder with its files, or the errors and gates that stopped it."""
+    """How one job ended: the folder with its files, or the errors and gates that stopped it; ``hashed`` is the model hash."""
 
     job: Job
     tag: str = ""
@@ -56,6 +56,7 @@ class Built:
     gates: Sequence[Gate] = ()
     errors: Sequence[OrtolanError] = ()
     steps: Mapping[str, str] = field(default_factory=dict)
+    hashed: str = ""
 
     @property
     def ok(self) -> bool:
@@ -127,11 +128,11 @@ def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
     errors = failures(found.steps(), results, gates.tolerated(found, results))
     if errors:
         return Built(job, errors=errors, steps=_keys(found.steps(), results))
-    judged = gates.candidates(job, found, results)
-    precision, reason = gates.choose(job, judged)
     hashed = results[found.normalise.id].output("model.onnx").digest
+    judged = gates.waive(job, gates.candidates(job, found, results), hashed)
+    precision, reason = gates.choose(job, judged)
     if gates.stopping(judged, precision, job):
-        return Built(job, plan.tag_of(job, hashed), gates=judged, steps=_keys(found.steps(), results))
+        return Built(job, plan.tag_of(job, hashed), gates=judged, steps=_keys(found.steps(), results), hashed=hashed)
     return _Chosen(job, found, judged, precision, reason, hashed)
 
 
@@ -147,9 +148,10 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
         _artifact(name, ref, results, said.get(name, {})): partial(_fetch, executor, ref, results)
         for name, ref in ship.files.items()
     }
-    judged = [*chosen.gates, *gates.shipped(job, ship, list(artifacts), results, chosen.precision)]
+    ships = gates.shipped(job, ship, list(artifacts), results, chosen.precision)
+    judged = [*chosen.gates, *gates.waive(job, ships, chosen.hashed)]
     if gates.stopping(judged, chosen.precision, job):
-        return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys)
+        return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys, hashed=chosen.hashed)
     session, golden = results[ship.session.id].facts, results[ship.golden.id].facts
     about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged, session, golden)
     folder = options.output / job.target.name / chosen.tag
@@ -159,7 +161,7 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     except OrtolanError as error:  # a template that cannot be rendered
         return Built(job, chosen.tag, chosen.precision, gates=judged, errors=[error], steps=keys)
     assemble(folder, artifacts, packed.files | _beside(packed.manifest, judged))
-    return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys)
+    return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys, hashed=chosen.hashed)
 
 
 def _beside(manifest: Manifest, judged: Sequence[Gate]) -> dict[str, bytes]:
@@ -182,12 +184,17 @@ def _located(built: Built, executor: Executor, found: Candidates) -> Built:
     results = executor.run([step])
     named = gates.diverging(results[step.id])
     more = [gates.because(g, named) if g in failed else g for g in built.gates]
-    return Built(built.job, built.tag, built.precision, built.folder, more, built.errors, built.steps)
+    return replace(built, gates=more)
 
 
 def record_path(output: Path, job: Job) -> Path:
     """Where the record of a job's last build is."""
-    return output / job.target.name / f"{job.model.name}.json"
+    return record_at(output, job.target.name, job.model.name)
+
+
+def record_at(output: Path, target: str, model: str) -> Path:
+    """The same by names."""
+    return output / target / f"{model}.json"
 
 
 def _told(built: Built, options: Options) -> Built:
@@ -195,6 +202,7 @@ def _told(built: Built, options: Options) -> Built:
     path = record_path(options.output, built.job)
     record: dict[str, Any] = {
         "tag": built.tag,
+        "model_hash": built.hashed,
         "ok": built.ok,
         "precision": built.precision,
         "gates": [asdict(gate) for gate in built.gates],

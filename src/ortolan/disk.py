@@ -55,11 +55,16 @@ def part_of(path: Path) -> Path:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a JSON file in one move."""
+    write_bytes(path, json_bytes(value))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one move."""
     part = part_of(path)
     with disk(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(json_bytes(value))
+            part.write_bytes(data)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

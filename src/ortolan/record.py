@@ -9,8 +9,21 @@ from typing import Any
 from . import digest
 from .artifact import Artifact, Gate, Precision
 from .execute import Executor, Results
-from .manifest import ArtifactPart, GoldenPart, Manifest, ModelPart, RuntimePart, SignaturePart, StepPart, TargetPart, gate_part
+from .gates import granted
+from .manifest import (
+    ArtifactPart,
+    GoldenPart,
+    Manifest,
+    ModelPart,
+    RuntimePart,
+    SignaturePart,
+    StepPart,
+    TargetPart,
+    WaiverPart,
+    gate_part,
+)
 from .outputs.made import ROUNDING
+from .recipe.waiver import Waiver
 from .sources import Job
 from .step import Step, in_order
 from .store import Action
@@ -44,6 +57,7 @@ def describe(job: Job, about: About, steps: Sequence[Step], results: Results, ex
         golden=_golden(job, about),
         artifacts=sorted((ArtifactPart(**{**vars(a), "about": dict(a.about)}) for a in about.artifacts), key=lambda a: a.name),
         gates=[gate_part(gate) for gate in about.gates],
+        waivers=[_waiver(gate, one.waiver) for gate, one in granted(job, about.gates, about.hashed)],
         steps=[_step(step, action) for step, action in ran],
         runtimes=[_runtime(name, executor) for name in sorted({step.runtime for step, _ in ran})],
     )
@@ -69,6 +83,12 @@ def _golden(job: Job, about: About) -> GoldenPart:
         atol=parity.atol,
         min_snr_db=ROUNDING if about.precision == "int8" else None,
         samples=about.golden["samples"],
+    )
+
+
+def _waiver(gate: Gate, waiver: Waiver) -> WaiverPart:
+    return WaiverPart(
+        gate=gate.name, subject=gate.subject, reason=waiver.reason, who=waiver.who, expires=waiver.expires.isoformat()
     )
 
 

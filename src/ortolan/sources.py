@@ -13,6 +13,7 @@ from .recipe.provider_data import find
 from .recipe.provider_rules import numbers
 from .recipe.rules import CPU
 from .recipe.schema import Provider
+from .recipe.waiver import NO_WAIVERS, Waivers
 from .step import Source, Step, Tree, tree
 
 TOOLS = "tools"
@@ -31,12 +32,13 @@ class Job:
     """One model for one target.
 
     ``trees`` holds the model's files by role: source, weights, calibration, evaluation, metric; and ``kernels:<provider>``, the
-    kernel tables of the target's providers.
+    kernel tables of the target's providers. ``waivers`` are the project's, with the day by which they count.
     """
 
     model: NamedModel
     target: NamedTarget
     trees: Mapping[str, Tree]
+    waivers: Waivers = NO_WAIVERS
 
     @property
     def name(self) -> str:
@@ -67,7 +69,10 @@ class Job:
         """What gates judge by: it is in no key, and decides what ships."""
         target, model = self.target.recipe, self.model.recipe
         wanted = {"gates": target.gates, "parity": model.parity, **({"accuracy": model.accuracy} if model.accuracy else {})}
-        return {name: part.model_dump(mode="json") for name, part in wanted.items()} | {"policy": target.quantize.policy}
+        own = [one for one in self.waivers.every if one.waiver.target == self.target.name]
+        waived = {one.name: one.waiver.model_dump(mode="json") for one in own}
+        limits = {name: part.model_dump(mode="json") for name, part in wanted.items()} | {"policy": target.quantize.policy}
+        return limits | ({"waivers": waived} if waived else {})
 
     def inputs(self, sizes: Mapping[str, int] = {}) -> list[dict[str, Any]]:
         """The recipe's ``[[input]]`` tables as stages take them; axes in ``sizes`` have that size, the others stay dynamic."""
@@ -107,7 +112,7 @@ def _fitting(provider: Provider, precision: Precision | None) -> dict[str, str |
     return options
 
 
-def job(model: NamedModel, target: NamedTarget) -> Job:
+def job(model: NamedModel, target: NamedTarget, waivers: Waivers = NO_WAIVERS) -> Job:
     """Read the files of a model; a missing one is a RecipeError with its line."""
     files = model_files(model)
     trees = {
@@ -117,7 +122,7 @@ def job(model: NamedModel, target: NamedTarget) -> Job:
         "evaluation": tree(files.evaluation) if model.recipe.data.evaluation else None,
         "metric": tree(files.metric) if files.metric else None,
     }
-    return Job(model, target, {role: found for role, found in trees.items() if found} | _kernels(target))
+    return Job(model, target, {role: found for role, found in trees.items() if found} | _kernels(target), waivers)
 
 
 def _kernels(target: NamedTarget) -> dict[str, Tree]:

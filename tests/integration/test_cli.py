@@ -22,7 +22,7 @@ from program import PROGRAM, call, environment
 
 VERBS = sorted(namespace.task_names)
 TARGETS = sorted(path.stem for path in (ROOT / "recipes" / "targets").glob("*.toml"))
-ALONE = {"targets", "models", "clean"}  # verbs that need no example: one does not have to say anything to them
+ALONE = {"targets", "models", "clean", "waivers"}  # verbs that need no example: one does not have to say anything to them
 BUILD = ("build", "--target", "arm64-cpu", "--model", "digits-mlp")
 
 

@@ -10,6 +10,7 @@ from . import fp32, int8
 from .choice import because, choose, stopping, tolerated
 from .fp32 import diverging
 from .shipping import shipped
+from .waivers import granted, waive
 
 
 def candidates(job: Job, found: Candidates, results: Results) -> list[Gate]:
@@ -17,4 +18,4 @@ def candidates(job: Job, found: Candidates, results: Results) -> list[Gate]:
     return [*fp32.candidate(job, found, results), *int8.candidate(job, found, results)]
 
 
-__all__ = ["because", "candidates", "choose", "diverging", "shipped", "stopping", "tolerated"]
+__all__ = ["because", "candidates", "choose", "diverging", "granted", "shipped", "stopping", "tolerated", "waive"]

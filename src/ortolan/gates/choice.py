@@ -19,10 +19,11 @@ def choose(job: Job, judged: Sequence[Gate]) -> tuple[Precision, str]:
         return FP32, "the target's policy is never to quantise"
     about = [gate for gate in judged if gate.subject == INT8]
     against = [
-        gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name == "quantised" and gate.outcome is not Outcome.PASS)
+        gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name == "quantised" and gate.outcome is Outcome.NOT_RUN)
     ]
     if not against:
-        return INT8, f"policy {policy}: every INT8 gate that ran passed"
+        waived = ", ".join(gate.name for gate in about if gate.outcome is Outcome.WAIVED)
+        return INT8, f"policy {policy}: every INT8 gate that ran passed" + (f", or is waived: {waived}" if waived else "")
     because = "; ".join(f"{g.name}: {_short_of(g)}" for g in against)
     return (INT8 if policy == "require" else FP32), because
 

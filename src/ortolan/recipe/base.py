@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 
 from .rules import Mistake, check
 
+DIGEST = r"^sha256:[0-9a-f]{64}$"
 SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$")
 _UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SIZE_SCHEMA: JsonDict = {"anyOf": [{"type": "string", "pattern": SIZE.pattern}, {"type": "integer", "minimum": 1}]}

@@ -33,12 +33,12 @@ _CAUSES = {
 
 def load_target(path: Path) -> Target:
     """The target in a file. Raises RecipeError."""
-    return _load(path, Target)
+    return load(path, Target)
 
 
 def load_model(path: Path) -> Model:
     """The model in a file. Raises RecipeError. The files that it names are looked up by ``Project``."""
-    return _load(path, Model)
+    return load(path, Model)
 
 
 def complain(path: Path, problems: Iterable[Problem]) -> RecipeError:
@@ -60,7 +60,8 @@ def shown(path: Path) -> str:
     return str(path) if near.startswith("..") else near
 
 
-def _load(path: Path, kind: type[Recipe]) -> Recipe:
+def load(path: Path, kind: type[Recipe]) -> Recipe:
+    """A TOML file as ``kind``. Raises RecipeError."""
     document = _parse(path, _text(path))
     try:
         return kind.model_validate(document)

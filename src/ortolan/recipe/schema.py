@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from . import go_binding, provider_rules
-from .base import SIZE_SCHEMA, Strict, as_tuple, in_bytes
+from .base import DIGEST, SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .docker import FOLDER, IMAGE, PYTHON, docker_mistakes
 from .nearest import did_you_mean
 from .outputs import CAPABILITY, TENSORRT, Outputs, unused
@@ -30,6 +30,7 @@ WANTED = {
     IMAGE: "an image like debian:12-slim, best with @sha256: and its digest",
     FOLDER: "the name of a folder in templates/",
     PYTHON: "a version of Python like 3.11",
+    DIGEST: "a whole digest: sha256: and its 64 hexadecimal digits",
     _CALLABLE: "a file and a callable in it, like model.py:build",
     _METRIC: f"one of {', '.join(METRICS)}, or a file and a callable in it, like metric.py:score",
 }

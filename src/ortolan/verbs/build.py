@@ -11,10 +11,12 @@ from pathlib import Path
 from invoke.exceptions import Exit
 
 from .. import fresh, manifest, runtime
+from ..artifact import Outcome
 from ..build import Built, build
 from ..cache import Cache
 from ..errors import GateError
 from ..recipe.project import Project
+from ..recipe.waiver import FOLDER
 from ..report import coloured
 from ..report.progress import shown
 from ..report.tables import gate_table, size
@@ -35,8 +37,10 @@ def run(
     print(said)
     for error in dict.fromkeys(str(error) for one in built for error in one.errors):
         print(f"error: {error}", file=sys.stderr)
+    waived = any(gate.outcome is Outcome.WAIVED for one in built for gate in one.gates)  # tomorrow it may have expired
     if all(one.ok for one in built):
-        fresh.remember(record, said, before | _made(built, cache))
+        if not waived:
+            fresh.remember(record, said, before | _made(built, cache))
     else:
         raise Exit(code=max(error.exit_code for one in built if not one.ok for error in one.errors or [GateError("")]))
 
@@ -72,7 +76,7 @@ def _json(one: Built) -> str:
 
 def _read(root: Path) -> fresh.Seen:
     """The recipes, the locks of runtimes, Ortolan itself; and the folders in which a new name could change the result."""
-    kinds = [root / "recipes" / "targets", root / "recipes" / "models"]
+    kinds = [root / "recipes" / "targets", root / "recipes" / "models", root / FOLDER]
     recipes = [path for folder in kinds for path in folder.glob("*.toml")]
     locked = pick.runtime_folders(root)
     templates = [path for folder in pick.template_folders(root) for path in (folder, *folder.rglob("*"))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from ..cache import Cache, shipped
 from ..errors import RecipeError
 from ..recipe.project import NamedModel, NamedTarget, Project, admits, model_from_onnx, takes
 from ..recipe.schema import OnnxSource
+from ..recipe.waiver import load_waivers
 from ..sources import Job, job
 
 Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
@@ -43,7 +45,8 @@ def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> lis
     names = models or [name for name in project.models() if any(takes(device, name) for device in devices)]
     networks, more = _each(lambda name: _model(project, name), names)
     _complain([*mistakes, *more, *_namesakes(networks)])
-    fitting = [job(model, device) for device in devices for model in networks if models or admits(device, model)]
+    waivers = load_waivers(project.root, datetime.now(UTC).date())
+    fitting = [job(model, device, waivers) for device in devices for model in networks if models or admits(device, model)]
     if not fitting:
         raise RecipeError(
             f"no model is for {', '.join(targets)}", hint="give one with --model, or look at `models` in the target"
