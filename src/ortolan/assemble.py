@@ -19,7 +19,7 @@ def assemble(folder: Path, artifacts: Mapping[Artifact, Fetch], written: Mapping
     if _whole(folder, artifacts, written):
         return
     part = part_of(folder)
-    with disk(folder), _alone(folder.parent):
+    with disk(folder), alone(folder.parent):
         try:
             part.mkdir(parents=True)
             for artifact, fetch in artifacts.items():
@@ -28,7 +28,7 @@ def assemble(folder: Path, artifacts: Mapping[Artifact, Fetch], written: Mapping
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(data)
             _let_scripts_run(part)
-            _swap(part, folder)
+            swap(part, folder)
         finally:
             remove(part)
 
@@ -56,7 +56,7 @@ def _let_scripts_run(folder: Path) -> None:
             path.chmod(path.stat().st_mode | 0o111)
 
 
-def _swap(part: Path, folder: Path) -> None:
+def swap(part: Path, folder: Path) -> None:
     """Move a finished folder to its place. A kill between the two moves leaves no folder, never half of one."""
     old = folder.parent / f"{PART}{part.name.removeprefix(PART)}-old"
     if folder.exists():
@@ -66,7 +66,8 @@ def _swap(part: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def alone(target: Path) -> Iterator[None]:
+    """Wait until no other process moves folders in ``target``, and keep others waiting."""
     target.mkdir(parents=True, exist_ok=True)
     with (target / ".lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "ortolan"
 ORDER = [
     "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events",
     "stages", "recipe", "runtime", "stage_files", "contract", "step", "sources", "origin", "outputs", "coverage", "plan",
-    "store", "sandbox", "place", "execute", "gates", "manifest", "record", "package", "assemble", "fresh", "build",
-    "why", "reproduce", "image", "release", "report", "verbs", "cli", "__main__",
+    "store", "sandbox", "place", "execute", "gates", "manifest", "preflight", "record", "package", "assemble", "fresh", "build",
+    "why", "reproduce", "revision", "image", "release", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

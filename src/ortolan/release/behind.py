@@ -9,6 +9,8 @@ from threading import Thread
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from .tarball import Contents
+
 Item = TypeVar("Item")
 AHEAD = 8
 """So many items wait at most: with pieces of 1 MiB, 8 MiB for each worker."""
@@ -72,3 +74,16 @@ class Sum:
     def digest(self) -> str:
         """``sha256:...`` of all pieces so far."""
         return "sha256:" + self._hash.hexdigest()
+
+
+class Told:
+    """A stream that tells each piece which is read from it."""
+
+    def __init__(self, stream: Contents, tell: Callable[[bytes], object]) -> None:
+        self._stream, self._tell = stream, tell
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+        piece = self._stream.read(size)
+        self._tell(piece)
+        return piece

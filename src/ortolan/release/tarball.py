@@ -8,13 +8,21 @@ header fills the gap. Format: POSIX.1-2008, pax interchange format (``ustar`` wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 BLOCK = 512
 ALIGNED = 4096
 CHUNK = 1 << 20
 END = bytes(2 * BLOCK)
+
+
+class Contents(Protocol):
+    """What is read of a file."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Member:
     path: str
     size: int
     executable: bool
-    open: Callable[[], BinaryIO]
+    open: Callable[[], AbstractContextManager[Contents]]
 
 
 def chunks(members: Iterable[Member]) -> Iterator[tuple[Member | None, bytes]]:

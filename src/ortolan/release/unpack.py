@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import zstandard
 
 from ..errors import OrtolanError
-from .behind import Behind, Sum
+from .behind import Behind, Sum, Told
 from .layout import ArchivePart, FilePart, Release
 from .tarball import BLOCK, CHUNK, END, header
 
@@ -63,11 +63,11 @@ def _read(path: Path, release: Release, *, packed: bool) -> _Read:
     whole, plain, files = Sum(), Sum(), dict[str, Sum]()
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
-        stream = _Told(raw, stack.enter_context(Behind(whole.add)))
+        stream = Told(raw, stack.enter_context(Behind(whole.add)))
         if packed:
             unpacker = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
             unpacked = unpacker.stream_reader(stream, read_size=CHUNK, read_across_frames=True)  # type: ignore[arg-type]
-            stream = _Told(unpacked, stack.enter_context(Behind(plain.add)))
+            stream = Told(unpacked, stack.enter_context(Behind(plain.add)))
         hash_file = stack.enter_context(Behind(_add))
         for piece in _pieces(stream, release):
             hash_file((files.setdefault(piece[0], Sum()), piece[1]))
@@ -78,20 +78,7 @@ def _add(piece: tuple[Sum, bytes]) -> None:
     piece[0].add(piece[1])
 
 
-class _Told:
-    """A stream that tells each piece which is read from it."""
-
-    def __init__(self, stream: IO[bytes], tell: Behind[bytes]) -> None:
-        self._stream, self._tell = stream, tell
-
-    def read(self, size: int) -> bytes:
-        """At most ``size`` bytes, none at the end."""
-        piece = self._stream.read(size)
-        self._tell(piece)
-        return piece
-
-
-def _pieces(stream: _Told, release: Release) -> Iterator[tuple[str, bytes]]:
+def _pieces(stream: Told, release: Release) -> Iterator[tuple[str, bytes]]:
     """The contents of the files, in pieces with their paths."""
     offset = 0
     for path, part in sorted(release.files.items()):
@@ -107,12 +94,12 @@ def _pieces(stream: _Told, release: Release) -> Iterator[tuple[str, bytes]]:
         raise _Differs("more follows after its end")
 
 
-def _expect(stream: _Told, wanted: bytes, where: str) -> None:
+def _expect(stream: Told, wanted: bytes, where: str) -> None:
     if b"".join(_some(stream, len(wanted), where)) != wanted:
         raise _Differs(f"{where} it holds something else")
 
 
-def _some(stream: _Told, size: int, where: str) -> Iterator[bytes]:
+def _some(stream: Told, size: int, where: str) -> Iterator[bytes]:
     """The next ``size`` bytes."""
     while size:
         piece = _read_some(stream, min(size, CHUNK), where)
@@ -122,7 +109,7 @@ def _some(stream: _Told, size: int, where: str) -> Iterator[bytes]:
         yield piece
 
 
-def _read_some(stream: _Told, size: int, where: str) -> bytes:
+def _read_some(stream: Told, size: int, where: str) -> bytes:
     try:
         return stream.read(size)
     except zstandard.ZstdError as error:

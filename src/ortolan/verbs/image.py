@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..recipe.project import Project
 from ..report import coloured
 from ..report.progress import shown
 from ..report.tables import gate_table
+from ..revision import revision
 from . import pick
 
 
@@ -39,7 +39,7 @@ def run(
     for one in built:
         if one.folder is None:
             continue
-        made = image(order(one.job.target, one.folder, cache, options.runtimes, _revision(root)), chosen)
+        made = image(order(one.job.target, one.folder, cache, options.runtimes, revision(root).name), chosen)
         print(_json(one, made) if as_json else _text(one, made, root), flush=True)
         codes += [] if made.ok else [GateError.exit_code]
     if codes:
@@ -65,15 +65,3 @@ def _text(one: Built, made: Imaged, root: Path) -> str:
 def _json(one: Built, made: Imaged) -> str:
     value = {"kind": "image", "model": one.job.model.name, "target": one.job.target.name, "ok": made.ok, **made.told()}
     return json.dumps(value, sort_keys=True)
-
-
-def _revision(root: Path) -> str:
-    """The project's commit; ``-dirty`` when files differ from it, ``unknown`` where there is no git."""
-    try:
-        done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
