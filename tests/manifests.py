@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ortolan import preflight
 from ortolan.manifest import (
     ArtifactPart,
     GoldenPart,
@@ -45,21 +46,23 @@ def manifest(
     """The manifest of a build with two golden samples, whose dynamic axes are 2."""
     given = {"CPUExecutionProvider": {}} if providers is None else providers
     version = "1.30.0" if package == "onnxruntime-web" else "1.17.3"
+    target = TargetPart(
+        name="device",
+        recipe="recipe:0",
+        platform=platform,
+        package=package,
+        versions=[version],
+        opset=17,
+        providers=list(given),
+    )
+    artifacts = [ArtifactPart(name=name, digest="sha256:" + "1" * 64, size=64, media_type="text/plain") for name in files]
     return Manifest(
         manifest_version=1,
         tag="net-0123456789ab-opset17-ort1.17.3",
         precision="fp32",
         precision_reason="",
         model=ModelPart(name="net", recipe="recipe:0", hash="sha256:" + "0" * 64, licence=licence, source="onnx", files={}),
-        target=TargetPart(
-            name="device",
-            recipe="recipe:0",
-            platform=platform,
-            package=package,
-            versions=[version],
-            opset=17,
-            providers=list(given),
-        ),
+        target=target,
         signature=SignaturePart(
             inputs=list(inputs),
             outputs=list(outputs),
@@ -69,7 +72,8 @@ def manifest(
             sharing={"sessions": 1, "concurrent_run": concurrent_run},
         ),
         golden=GoldenPart(runtime="1.17.3", rtol=1e-3, atol=1e-5, min_snr_db=None, samples=_samples(inputs, outputs)),
-        artifacts=[ArtifactPart(name=name, digest="sha256:" + "1" * 64, size=64, media_type="text/plain") for name in files],
+        artifacts=artifacts,
+        preflight=preflight.rules(target, artifacts, {}),
         gates=[],
         steps=[],
         runtimes=[],

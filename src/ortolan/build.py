@@ -153,7 +153,8 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys, hashed=chosen.hashed)
     session, golden = results[ship.session.id].facts, results[ship.golden.id].facts
-    about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged, session, golden)
+    loads = _loads(job, ship)
+    about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged, session, golden, loads)
     folder = options.output / job.target.name / chosen.tag
     try:
         described = describe(job, about, steps, results, executor)
@@ -239,9 +240,25 @@ def _about(ship: Shipment, results: Results) -> dict[str, Mapping[str, str]]:
     return {name: about for one in told for name, about in one.items()}
 
 
-_MEDIA = {".onnx": "application/vnd.onnx.model", ".ort": "application/vnd.onnxruntime.model", ".json": "application/json"}
+def _loads(job: Job, ship: Shipment) -> dict[str, str]:
+    """The providers that the outputs' files are for, as far as they are for one."""
+    tables = job.target.recipe.outputs.tables().values()
+    return {name: table.provider for table, made in zip(tables, ship.made, strict=True) for name in made.files if table.provider}
+
+
+_MEDIA = {
+    ".onnx": "application/vnd.onnx.model",
+    ".ort": "application/vnd.onnxruntime.model",
+    ".json": "application/json",
+    ".npz": "application/zip",
+    ".xml": "application/xml",
+    ".config": "text/plain",
+    ".py": "text/x-python",
+    ".sh": "text/x-shellscript",
+}
+"""Media types of artifacts by suffix; all else is bytes."""
 
 
 def _artifact(name: str, ref: Ref, results: Results, about: Mapping[str, str]) -> Artifact:
-    output, media = results[ref.step.id].output(ref.name), _MEDIA.get(Path(name).suffix, "text/plain")
+    output, media = results[ref.step.id].output(ref.name), _MEDIA.get(Path(name).suffix, "application/octet-stream")
     return Artifact(name, output.digest, output.size, media, tuple(sorted(about.items())))

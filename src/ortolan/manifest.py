@@ -148,14 +148,17 @@ class WaiverPart(_Part):
 
 
 class NeededProvider(_Part):
-    """An execution provider of the recipe; ``required`` where a bundle is no use without it, as for an engine that it loads."""
+    """An execution provider of the recipe; ``required`` where a bundle is no use without it.
+
+    That is the last one, which takes all nodes that others leave, and one that alone opens an artifact.
+    """
 
     name: str
     required: bool
 
 
 class EnginePart(_Part):
-    """A file that opens only on some devices, the provider that loads it, and what the device compares with itself first."""
+    """A file made for some devices alone, the provider that it was asked for, and what the device compares with itself first."""
 
     file: str
     provider: str
@@ -166,7 +169,7 @@ class PreflightPart(_Part):
     """What a device must be for this bundle, as its ``device/preflight.py`` checks it and a server can before a download.
 
     ``platform`` is ``os/architecture`` as in container images. ``api`` is the number that a program asks ``OrtApiBase.GetApi``
-    for: the minor version of ``oldest``. ``size`` is that of all files of the build, in bytes.
+    for: the minor version of ``oldest``. ``size`` is that of all artifacts and packages in bytes, the manifest itself left out.
     """
 
     platform: str
@@ -192,7 +195,7 @@ class Manifest(_Part):
     golden: GoldenPart
     artifacts: list[ArtifactPart]
     packages: list[PackagePart] = []
-    preflight: PreflightPart | None = None
+    preflight: PreflightPart
     gates: list[GatePart]
     waivers: list[WaiverPart] = []
     steps: list[StepPart]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import digest
+from . import digest, preflight
 from .artifact import Artifact, Gate, Precision
 from .execute import Executor, Results
 from .gates import granted
@@ -31,7 +31,10 @@ from .store import Action
 
 @dataclass(frozen=True)
 class About:
-    """What a build decided: ``hashed`` is the digest of the normalised model, ``reason`` why this precision ships."""
+    """What a build decided: ``hashed`` is the digest of the normalised model, ``reason`` why this precision ships.
+
+    ``loads`` says of files that outputs made which provider they are for.
+    """
 
     tag: str
     precision: Precision
@@ -41,10 +44,13 @@ class About:
     gates: Sequence[Gate]
     session: Mapping[str, Any]
     golden: Mapping[str, Any]
+    loads: Mapping[str, str]
 
 
 def describe(job: Job, about: About, steps: Sequence[Step], results: Results, executor: Executor) -> Manifest:
     """The manifest of one job."""
+    target = _target(job)
+    artifacts = sorted((ArtifactPart(**{**vars(a), "about": dict(a.about)}) for a in about.artifacts), key=lambda a: a.name)
     ran = [(step, action) for step in in_order(steps) if (action := results[step.id].action)]
     return Manifest(
         manifest_version=1,
@@ -52,10 +58,11 @@ def describe(job: Job, about: About, steps: Sequence[Step], results: Results, ex
         precision=about.precision,
         precision_reason=about.reason,
         model=_model(job, about.hashed),
-        target=_target(job),
+        target=target,
         signature=SignaturePart(**{name: about.session[name] for name in SignaturePart.model_fields}),
         golden=_golden(job, about),
-        artifacts=sorted((ArtifactPart(**{**vars(a), "about": dict(a.about)}) for a in about.artifacts), key=lambda a: a.name),
+        artifacts=artifacts,
+        preflight=preflight.rules(target, artifacts, about.loads),
         gates=[gate_part(gate) for gate in about.gates],
         waivers=[_waiver(gate, one.waiver) for gate, one in granted(job, about.gates, about.hashed)],
         steps=[_step(step, action) for step, action in ran],

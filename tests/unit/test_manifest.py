@@ -85,6 +85,9 @@ ONE = Manifest(
     ),
     golden=manifest.GoldenPart(runtime="1.20.1", rtol=1e-3, atol=1e-5, min_snr_db=30.0, samples=[]),
     artifacts=[manifest.ArtifactPart(name="model.onnx", digest="sha256:aa", size=31_376, media_type="x")],
+    preflight=manifest.PreflightPart(
+        platform="linux/arm64", package="onnxruntime", oldest="1.20.1", api=20, opset=17, providers=[], engines=[], size=31_376
+    ),
     gates=[gate_part(Gate("size", "shipped", Outcome.PASS, "31,376 B", "≤ 1,000,000 B"))], steps=[],
     runtimes=[manifest.RuntimePart(name="tools", python="3.11.2", platform="linux", lock="sha256:bb", packages={})],
 )  # fmt: skip

@@ -173,7 +173,7 @@ def test_a_projects_own_kind_comes_before_the_shipped_one(tmp_path: Path) -> Non
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "own.txt").write_text("own")
     made = pack(manifest(), Outputs(snippets=["python"]), [tmp_path, TEMPLATES], RUNTIMES)
-    assert list(made.files) == ["python/own.txt"]
+    assert [name for name in made.files if not name.startswith("device/")] == ["python/own.txt"]
 
 
 def test_files_macros_and_litter(tmp_path: Path) -> None:
@@ -203,7 +203,20 @@ def test_two_templates_of_one_file_and_no_text_are_mistakes(tmp_path: Path) -> N
 def test_no_snippets_of_a_model_that_no_program_can_load() -> None:
     with pytest.raises(OrtolanError, match="ships no model"):
         pack(manifest(files=["model.engine"]), Outputs(snippets=["python"]), [TEMPLATES], RUNTIMES)
-    assert pack(manifest(files=["model.engine"]), Outputs(), [TEMPLATES], RUNTIMES).files == {}
+    made = pack(manifest(files=["model.engine"]), Outputs(), [TEMPLATES], RUNTIMES)
+    assert {name.partition("/")[0] for name in made.files} == {"device"}
+
+
+def test_every_build_has_once_what_its_device_runs_first(tmp_path: Path) -> None:
+    for asked in (Outputs(), Outputs(snippets=["device", "python", "device"])):
+        made = pack(manifest(), asked, [TEMPLATES], RUNTIMES)
+        assert [part.kind for part in made.manifest.packages].count("device") == 1
+        assert {"device/preflight.py", "device/selftest.py"} <= made.files.keys()
+        assert made.manifest.preflight.size == 64 * len(FILES) + sum(map(len, made.files.values()))
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / "preflight.py").write_text("")
+    with pytest.raises(OrtolanError, match=r"no selftest\.py"):
+        pack(manifest(), Outputs(), [tmp_path, TEMPLATES], RUNTIMES)
 
 
 # --- the real templates, with all that is hostile --------------------------------------------------------------------

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import digest
+from .. import digest, preflight
 from ..errors import OrtolanError
 from ..manifest import Manifest, PackagePart
-from ..recipe.outputs import Outputs
+from ..recipe.outputs import DEVICE, Outputs
 from .context import context
 from .docker import docker
 from .render import Rendered, find_templates, render
+
+PROGRAMS = ("preflight.py", "selftest.py")
+"""What a device runs of a build: whether it fits, before anything is loaded, and whether it gives the golden outputs."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,20 @@ def pack(manifest: Manifest, outputs: Outputs, folders: Sequence[Path], runtimes
     OrtolanError for a kind without templates, for a mistake in one, and when no model ships that a program could load.
     """
     kinds = outputs.templates()
-    given = _given(manifest, outputs, runtimes) if kinds else {}
-    made = [render(kind, find_templates(kind, folders), given) for kind in kinds]
+    given = _given(manifest, outputs, runtimes) if set(kinds) > {DEVICE} else {}
+    made = [render(kind, find_templates(kind, folders), given if kind != DEVICE else {}) for kind in kinds]
     files = {f"{one.kind}/{name}": data for one in made for name, data in one.files.items()}
-    return Packed(manifest.model_copy(update={"packages": [_part(one) for one in made]}), files)
+    _know_device(files, folders)
+    rules = preflight.grown(manifest.preflight, sum(map(len, files.values())))
+    return Packed(manifest.model_copy(update={"packages": [_part(one) for one in made], "preflight": rules}), files)
+
+
+def _know_device(files: Mapping[str, bytes], folders: Sequence[Path]) -> None:
+    """A project's own templates of this kind hold at least what devices are asked to run."""
+    for name in PROGRAMS:
+        if f"{DEVICE}/{name}" not in files:
+            where = str(find_templates(DEVICE, folders))
+            raise OrtolanError(f"no {name} among what every build has for its device", where=where, hint="copy the shipped one")
 
 
 def _given(manifest: Manifest, outputs: Outputs, runtimes: Sequence[Path]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from .nearest import did_you_mean
 from .provider_data import find
 from .rules import CPU, Mistake, check
 
+DEVICE = "device"
+"""The folder of templates that every build has: what tells on the device whether the build fits it, and whether it runs there."""
 _PACKAGING = frozenset({"onnx", "snippets", "docker"})  # what is no output of the graph: rendered from the manifest
 _FLAGS = Path(__file__).parent / "build_flags.toml"
 CAPABILITY = r"^\d+\.\d+$"
@@ -165,7 +167,7 @@ class Outputs(Strict):
 
     def templates(self) -> list[str]:
         """The folders of templates that are rendered, each once."""
-        return list(dict.fromkeys([*self.snippets, *([self.docker.templates] if self.docker else [])]))
+        return list(dict.fromkeys([*self.snippets, *([self.docker.templates] if self.docker else []), DEVICE]))
 
 
 def unused(outputs: Outputs, providers: Sequence[str]) -> Iterator[Mistake]:
