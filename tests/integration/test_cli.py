@@ -109,17 +109,22 @@ def test_init_makes_a_project_that_works(workspace: Workspace, tmp_path: Path) -
     folder = tmp_path / "new"
     done = call(workspace, "init", "--folder", str(folder), cwd=Path("/"))
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == sorted(str(path) for path in (folder / "recipes").rglob("*") if path.is_file())
-    assert (folder / ".gitignore").read_text() == "/build/\n"
+    assert sorted(done.stdout.splitlines()) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
+    assert {path.name for path in folder.iterdir()} == {"recipes", ".gitignore", ".gitlab-ci.yml", "requirements.lock"}
+    assert "/build/\n" in (folder / ".gitignore").read_text()
     assert [line.split()[0] for line in call(workspace, "models", cwd=folder).stdout.splitlines()[1:]] == ["digits", "digits-mlp"]
     assert [line.split()[0] for line in call(workspace, "targets", cwd=folder).stdout.splitlines()[1:]] == TARGETS
 
 
 def test_init_here_keeps_what_is_there(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / ".gitignore").write_text("mine\n")
-    assert call(workspace, "init", cwd=tmp_path / "new").returncode == 0
-    assert (tmp_path / "new" / ".gitignore").read_text() == "mine\n"
+    mine = [tmp_path / "new" / name for name in (".gitignore", ".gitlab-ci.yml", "requirements.lock")]
+    for path in mine:
+        path.write_text("mine\n")
+    made = call(workspace, "init", cwd=tmp_path / "new")
+    assert made.returncode == 0
+    assert [path.read_text() for path in mine] == ["mine\n"] * 3
+    assert not {path.name for path in mine} & {Path(line).name for line in made.stdout.splitlines()}
     again = call(workspace, "init", cwd=tmp_path / "new")
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == "error: recipes: there is a recipes folder already\n  try: choose another folder\n"

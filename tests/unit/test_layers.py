@@ -12,7 +12,7 @@ ORDER = [
     "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events",
     "stages", "recipe", "runtime", "stage_files", "contract", "step", "sources", "origin", "outputs", "coverage", "plan",
     "store", "sandbox", "place", "execute", "gates", "manifest", "preflight", "record", "package", "assemble", "fresh", "build",
-    "why", "reproduce", "revision", "image", "release", "report", "verbs", "cli", "__main__",
+    "why", "reproduce", "revision", "image", "release", "ci", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -67,7 +67,7 @@ def clean(_: Context, cache: str | None = None, runtimes: bool = False) -> None:
 
 @verb(help={"folder": "where; default: here"})
 def init(_: Context, folder: str = ".") -> None:
-    """Make a project: recipes/ with the targets that come with Ortolan and its demo models.
+    """Make a project: recipes/ with the targets that come with Ortolan and its demo models, and a pipeline for GitLab.
 
     ortolan init --folder my-project
     """
@@ -77,15 +77,16 @@ def init(_: Context, folder: str = ".") -> None:
 @verb(
     help={
         "fast": "unit tests only: no runtimes, under two minutes",
+        "lint": "ruff and mypy only: no tests",
         "no-skips": "a skip that is not on the explained list (tests/skips.toml) is a failure",
     }
 )
-def test(_: Context, fast: bool = False, no_skips: bool = False) -> None:
+def test(_: Context, fast: bool = False, lint: bool = False, no_skips: bool = False) -> None:
     """Set up and run ruff, mypy and the tests of a checkout.
 
     ./inv test --fast
     """
-    code = module("checks").run(user_cache(), fast=fast, no_skips=no_skips)
+    code = module("checks").run(user_cache(), fast=fast, lint=lint, no_skips=no_skips)
     if code:
         raise Exit(code=code)
 

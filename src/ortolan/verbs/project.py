@@ -6,20 +6,31 @@ import shutil
 from pathlib import Path
 
 from ..cache import Cache, shipped
+from ..ci.pipeline import LOCK, OWN, starter
 from ..errors import OrtolanError
 from ..report.tables import size
 from ..runtime.lock import add
 
 
 def init(folder: Path) -> None:
-    """Copy the recipes that come with Ortolan into ``folder``. OrtolanError when there are recipes already."""
+    """Make ``folder`` a project: the recipes that come with Ortolan, a pipeline for GitLab with the lock that it installs from.
+
+    What is there already stays. OrtolanError when there are recipes already.
+    """
     recipes = folder / "recipes"
     if recipes.exists():
         raise OrtolanError("there is a recipes folder already", where=str(recipes), hint="choose another folder")
     shutil.copytree(shipped() / "recipes", recipes, ignore=shutil.ignore_patterns("__pycache__"))
-    if not (folder / ".gitignore").exists():
-        (folder / ".gitignore").write_text("/build/\n")
-    print("\n".join(str(path) for path in sorted(recipes.rglob("*")) if path.is_file()))
+    beside = {
+        ".gitignore": b"/.cache/\n/.venv/\n/build/\n/dist/\n",
+        OWN: starter([shipped() / "templates"]),
+        LOCK: (shipped() / LOCK).read_bytes(),
+    }
+    missing = {folder / name: data for name, data in beside.items() if not (folder / name).exists()}
+    for path, data in missing.items():
+        path.write_bytes(data)
+    made = [*(path for path in recipes.rglob("*") if path.is_file()), *missing]
+    print("\n".join(str(path) for path in sorted(made)))
 
 
 def runtime_add(root: Path, package: str) -> None:

@@ -1,0 +1,1 @@
+"""What continuous integration runs: the jobs that a change touches, as a pipeline, and how they ended."""
