@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import origin
+from . import origins
 from .contract import contract
 from .recipe.provider_data import FLEET, Asked, find
 from .recipe.schema import Provider
@@ -33,13 +33,13 @@ class Survey:
 
 def normalised(job: Job) -> Step:
     """The model at the target's opset, as a build would ask about it; some models cannot be brought there."""
-    return job.step("normalise", {"model": origin.load(job)["model.onnx"]}, opset=job.target.recipe.runtime.opset)
+    return job.step("normalise", {"model": origins.load(job)["model.onnx"]}, opset=job.target.recipe.runtime.opset)
 
 
 def survey(job: Job, results: Mapping[str, Any]) -> Survey:
     """A model with the target's shapes: normalised where ``results`` say that this went well, else as it came."""
     wanted = normalised(job)
-    model = wanted if results[wanted.id].ok else origin.load(job)
+    model = wanted if results[wanted.id].ok else origins.load(job)
     fixed = job.step("fix_shapes", {"model": model["model.onnx"]}, shapes=job.target.recipe.sizes)
     axes = dict(job.model.recipe.axes) | job.target.recipe.examples
     samples = job.step("make_samples", {"model": fixed["model.onnx"]}, inputs=job.inputs(), axes=axes, count=1, data=None)
@@ -53,7 +53,7 @@ def runtimes(job: Job) -> set[str]:
 
 def survey_runtimes(job: Job) -> set[str]:
     """The runtimes that the steps of a survey run in."""
-    return {origin.runtime(job), TOOLS, *runtimes(job)}
+    return {origins.runtime(job), TOOLS, *runtimes(job)}
 
 
 def silent(job: Job) -> list[str]:

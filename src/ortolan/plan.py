@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import coverage, digest, origin, outputs
+from . import coverage, digest, origins, outputs
 from .artifact import Precision
 from .outputs import Made, Shipping
 from .sources import TOOLS, Job
@@ -82,15 +82,15 @@ def tag_of(job: Job, hashed: str) -> str:
 def runtimes(job: Job) -> list[str]:
     """The runtimes that a job's steps run in."""
     pinned = {job.runtime(version) for version in job.target.recipe.runtime.versions}
-    return sorted({origin.runtime(job), TOOLS, *pinned, *coverage.runtimes(job), *outputs.runtimes(job)})
+    return sorted({origins.runtime(job), TOOLS, *pinned, *coverage.runtimes(job), *outputs.runtimes(job)})
 
 
 def candidates(job: Job, *, host: str) -> Candidates:
     """The graph up to the choice between float and INT8. ``host`` is this machine's platform, like ``linux/amd64``."""
-    imported = origin.load(job)
+    imported = origins.load(job)
     normalise = job.step("normalise", {"model": imported["model.onnx"]}, opset=job.target.recipe.runtime.opset)
     samples = _samples(job, normalise, job.target.recipe.examples)
-    reference = origin.reference(job, imported, samples)
+    reference = origins.reference(job, imported, samples)
     prepared = job.step("preprocess", {"model": normalise["model.onnx"]})
     fixed = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=job.target.recipe.sizes)
     check = job.step("check_model", {"model": fixed["model.onnx"]})
@@ -112,7 +112,7 @@ def _edges(job: Job, imported: Step, normalise: Step, fixed: Step) -> dict[tuple
         sizes = {axis: profile[end] for axis, profile in recipe.profiles.items()}
         if sizes and recipe.examples | sizes != recipe.examples:
             samples = _samples(job, normalise, recipe.examples | sizes)
-            read = _compared(fixed, samples, origin.reference(job, imported, samples))
+            read = _compared(fixed, samples, origins.reference(job, imported, samples))
             words = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
             found |= {(words, version): step for version, step in _verify_all(job, read, f"fp32 {words}").items()}
     return found
@@ -188,7 +188,7 @@ def _golden(job: Job, stamp: Step, samples: Ref, session: Mapping[str, Any] | No
 def diagnosis(job: Job, found: Candidates, version: str) -> Step:
     """The step that names the first diverging tensor, when parity fails in a version of ONNX Runtime."""
     read: dict[str, Source] = {"samples": found.samples["samples.npz"]}
-    traced = origin.trace(job, found.imported, found.samples)
+    traced = origins.trace(job, found.imported, found.samples)
     parity = job.model.recipe.parity
     return job.step(
         "locate",

@@ -116,7 +116,7 @@ def job(model: NamedModel, target: NamedTarget, waivers: Waivers = NO_WAIVERS) -
     """Read the files of a model; a missing one is a RecipeError with its line."""
     files = model_files(model)
     trees = {
-        "source": tree(files.code or files.onnx),
+        "source": tree(files.source),
         "weights": tree({files.weights.name: files.weights}, single=True) if files.weights else None,
         "calibration": tree(files.calibration) if model.recipe.data.calibration else None,
         "evaluation": tree(files.evaluation) if model.recipe.data.evaluation else None,

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "ortolan"
 ORDER = [
     "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events",
-    "stages", "recipe", "runtime", "stage_files", "contract", "step", "sources", "origin", "outputs", "coverage", "plan",
+    "stages", "recipe", "runtime", "stage_files", "contract", "step", "sources", "origins", "outputs", "coverage", "plan",
     "store", "sandbox", "place", "execute", "gates", "manifest", "preflight", "record", "package", "assemble", "fresh", "build",
     "why", "reproduce", "revision", "image", "release", "ci", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip

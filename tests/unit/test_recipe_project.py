@@ -8,7 +8,7 @@ import pytest
 
 from ortolan.errors import RecipeError
 from ortolan.recipe.files import SourceFiles
-from ortolan.recipe.project import NamedModel, Project, admits, model_files, model_from_onnx
+from ortolan.recipe.project import NamedModel, Project, admits, model_files, model_from_file
 from ortolan.root import find_root
 from ortolan.verbs import pick
 
@@ -126,8 +126,8 @@ def test_files_by_role(project: Project) -> None:
     source = PYTORCH.replace("weights", 'files = ["layers"]\nweights')
     data = '[data]\ncalibration = { npz = "a.npz" }\nevaluation = { callable = "net.py:data", files = ["a.npz"] }\n'
     found = model_files(model(project, f'{source}{data}[accuracy]\nmetric = "metric.py:score"\n'))
-    assert found.code == {"net.py": folder / "net.py", "layers/conv.py": folder / "layers" / "conv.py"}
-    assert (found.weights, found.onnx) == (folder / "net.safetensors", {})
+    assert found.source == {"net.py": folder / "net.py", "layers/conv.py": folder / "layers" / "conv.py"}
+    assert found.weights == folder / "net.safetensors"
     assert [names(role) for role in (found.calibration, found.evaluation)] == [["a.npz"], ["a.npz", "net.py"]]
     assert names(found.metric) == ["metric.py"]
 
@@ -153,7 +153,7 @@ def test_a_factory_above_the_recipe_keeps_its_callable(project: Project) -> None
     named = model(project, PYTORCH.replace("net.py:build", "../../src/net.py:build"))
     assert named.recipe.source.kind == "pytorch"
     assert named.recipe.source.factory == "src/net.py:build"
-    assert names(model_files(named).code) == ["src/net.py"]
+    assert names(model_files(named).source) == ["src/net.py"]
 
 
 def test_links_may_lead_out_of_the_project(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -249,29 +249,29 @@ def test_two_files_of_one_staged_name_are_refused(project: Project) -> None:
 
 
 def test_an_onnx_file_alone(tmp_path: Path) -> None:
-    named = model_from_onnx(write(tmp_path / "My Net (v2).onnx"))
+    named = model_from_file(write(tmp_path / "My Net (v2).onnx"))
     assert (named.name, named.folder, named.recipe.source.kind) == ("my-net-v2", tmp_path, "onnx")
-    assert model_files(named).onnx == {"My Net (v2).onnx": tmp_path / "My Net (v2).onnx"}
+    assert model_files(named).source == {"My Net (v2).onnx": tmp_path / "My Net (v2).onnx"}
 
 
 def test_weights_beside_it_belong_to_it(tmp_path: Path) -> None:
     ours = ["net.data", "net.onnx.data", "net.onnx_data", "net.onnx_data_1", "net.weights.bin"]
     for name in [*ours, "net.onnx", "net2.data", "net.npz", "net.toml", "net.ort", "other.data", "net.data.bak"]:
         write(tmp_path / name)
-    assert names(model_files(model_from_onnx(tmp_path / "net.onnx")).onnx) == sorted([*ours, "net.onnx"])
+    assert names(model_files(model_from_file(tmp_path / "net.onnx")).source) == sorted([*ours, "net.onnx"])
 
 
 def test_real_external_data_is_found(shared_data: Path) -> None:
-    named = model_from_onnx(shared_data / "odd" / "ext_weights_same_dir" / "ext_weights.onnx")
-    assert names(model_files(named).onnx) == ["ext_weights.data", "ext_weights.onnx"]
+    named = model_from_file(shared_data / "odd" / "ext_weights_same_dir" / "ext_weights.onnx")
+    assert names(model_files(named).source) == ["ext_weights.data", "ext_weights.onnx"]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("nett.onnx", r"no such file\. Did you mean net\.onnx\?"),
-        ("folder.onnx", "this is a folder"),
-        ("net.ort", "only .onnx files"),
+        ("folder.onnx", "this is a folder, and no model"),
+        ("net.ort", "this is no model that Ortolan knows"),
     ],
 )
 def test_what_is_no_onnx_file(tmp_path: Path, name: str, expected: str) -> None:
@@ -279,7 +279,7 @@ def test_what_is_no_onnx_file(tmp_path: Path, name: str, expected: str) -> None:
     write(tmp_path / "net.ort")
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(RecipeError, match=expected):
-        model_from_onnx(tmp_path / name)
+        model_from_file(tmp_path / name)
 
 
 # --- what a command line means --------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from .explain import Problem
 from .nearest import did_you_mean
-from .schema import CallableData, DataSet, ImageData, Model, NpzData, OnnxSource, PyTorchSource
+from .reference import Reference, file_of, several
+from .schema import CallableData, DataSet, ImageData, Model, NpzData
 from .toml_lines import Keys
 
 IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -24,22 +24,12 @@ class SourceFiles:
     ``folders`` are those that the recipe names and all below them: a new name in one of them may be a new file.
     """
 
-    code: Mapping[str, Path] = field(default_factory=dict)
+    source: Mapping[str, Path] = field(default_factory=dict)
     weights: Path | None = None
-    onnx: Mapping[str, Path] = field(default_factory=dict)
     calibration: Mapping[str, Path] = field(default_factory=dict)
     evaluation: Mapping[str, Path] = field(default_factory=dict)
     metric: Mapping[str, Path] = field(default_factory=dict)
     folders: frozenset[Path] = frozenset()
-
-
-class Reference(NamedTuple):
-    """A path in a recipe: its key, the path, whose role it plays, and whether it is a ``file``, ``images`` or ``any``."""
-
-    keys: Keys
-    path: str
-    role: str
-    what: str = "file"
 
 
 def staged(path: str) -> str:
@@ -50,13 +40,13 @@ def staged(path: str) -> str:
 
 def references(recipe: Model) -> Iterator[Reference]:
     """Every path in a model's recipe."""
-    yield from _source(recipe.source)
+    yield from recipe.source.references()
     for role in ("calibration", "evaluation"):
         data: DataSet | None = getattr(recipe.data, role)
         if data is not None:
             yield from _data(("data", role), role, data)
     if recipe.accuracy and ".py:" in recipe.accuracy.metric:
-        yield Reference(("accuracy", "metric"), _file(recipe.accuracy.metric), "metric")
+        yield Reference(("accuracy", "metric"), file_of(recipe.accuracy.metric), "metric")
 
 
 def find(given: Iterable[Reference], folder: Path, root: Path) -> tuple[SourceFiles, list[Problem]]:
@@ -76,35 +66,14 @@ def find(given: Iterable[Reference], folder: Path, root: Path) -> tuple[SourceFi
     return SourceFiles(weights=weights, folders=frozenset(folders), **found), problems
 
 
-def _source(source: PyTorchSource | OnnxSource) -> Iterator[Reference]:
-    if isinstance(source, OnnxSource):
-        yield Reference(("source", "file"), source.file, "onnx")
-        for index, path in enumerate(source.external_data):
-            yield Reference(("source", "external_data", index), path, "onnx")
-        return
-    yield Reference(("source", "factory"), _file(source.factory), "code")
-    yield from _extra(("source", "files"), "code", source.files)
-    if source.weights is not None:
-        yield Reference(("source", "weights"), source.weights, "weights")
-
-
 def _data(keys: Keys, role: str, data: DataSet) -> Iterator[Reference]:
     if isinstance(data, NpzData):
         yield Reference((*keys, "npz"), data.npz, role)
     elif isinstance(data, ImageData):
         yield Reference((*keys, "images"), data.images, role, "images")
     elif isinstance(data, CallableData):
-        yield Reference((*keys, "callable"), _file(data.callable), role)
-        yield from _extra((*keys, "files"), role, data.files)
-
-
-def _extra(keys: Keys, role: str, paths: Iterable[str]) -> Iterator[Reference]:
-    for index, path in enumerate(paths):
-        yield Reference((*keys, index), path, role, "any")
-
-
-def _file(reference: str) -> str:
-    return reference.rpartition(":")[0]
+        yield Reference((*keys, "callable"), file_of(data.callable), role)
+        yield from several((*keys, "files"), role, data.files)
 
 
 def _wrong(one: Reference, folder: Path, root: Path) -> Problem | None:
@@ -124,8 +93,9 @@ def _wrong(one: Reference, folder: Path, root: Path) -> Problem | None:
 def _misfit(one: Reference, path: Path, folder: Path) -> Problem | None:
     if one.what == "file" and path.is_dir():
         return Problem(one.keys, f"{one.path} is a folder", "Name a file.")
-    if one.what == "images" and not path.is_dir():
-        return Problem(one.keys, f"{one.path} is a file", "Name the folder that holds the images.")
+    if one.what in {"images", "folder"} and not path.is_dir():
+        whose = "images" if one.what == "images" else "model"
+        return Problem(one.keys, f"{one.path} is a file", f"Name the folder that holds the {whose}.")
     if path.is_dir() and not _below(one, folder):
         return Problem(one.keys, f"{one.path} holds no {'images' if one.what == 'images' else 'files'}")
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from ..errors import RecipeError
 from .explain import Problem, explain
 from .nearest import did_you_mean
 from .schema import Model, Target
+from .sources import kind_of
 from .toml_lines import Keys, line_of, lines
 
 Recipe = TypeVar("Recipe", bound=BaseModel)
@@ -38,7 +39,7 @@ def load_target(path: Path) -> Target:
 
 def load_model(path: Path) -> Model:
     """The model in a file. Raises RecipeError. The files that it names are looked up by ``Project``."""
-    return load(path, Model)
+    return load(path, Model, lambda document: _with_kind(document, path.parent))
 
 
 def complain(path: Path, problems: Iterable[Problem]) -> RecipeError:
@@ -60,13 +61,21 @@ def shown(path: Path) -> str:
     return str(path) if near.startswith("..") else near
 
 
-def load(path: Path, kind: type[Recipe]) -> Recipe:
-    """A TOML file as ``kind``. Raises RecipeError."""
-    document = _parse(path, _text(path))
+def load(path: Path, kind: type[Recipe], ready: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Recipe:
+    """A TOML file as ``kind``. ``ready`` completes what it says. Raises RecipeError."""
+    document = ready(_parse(path, _text(path)))
     try:
         return kind.model_validate(document)
     except ValidationError as error:
         raise complain(path, explain(error, kind)) from None
+
+
+def _with_kind(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A model's recipe need not say what kind its source is where the keys or the file tell."""
+    source = document.get("source")
+    if not isinstance(source, dict) or "kind" in source or not (kind := kind_of(source, folder)):
+        return document
+    return document | {"source": source | {"kind": kind}}
 
 
 def _text(path: Path) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError
-from .files import Reference, SourceFiles, find, references, staged
+from .files import SourceFiles, find, references, staged
 from .load import complain, load_model, load_target, shown
 from .nearest import did_you_mean
-from .schema import Model, OnnxSource, Target
+from .reference import Reference
+from .schema import Model, Target
+from .sources import SUFFIXES, Offer, recognise, unknown
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
@@ -68,15 +70,31 @@ class Project:
         return NamedModel(name, path.parent, _staged(recipe, named), files)
 
 
-def model_from_onnx(path: Path) -> NamedModel:
-    """The model that an ``.onnx`` file is by itself. Files beside it that bear its name and hold its weights belong to it."""
-    _must_be_onnx(path)
-    recipe = Model(source=OnnxSource(kind="onnx", file=path.name, external_data=_weights_beside(path)))
+def model_from_file(path: Path) -> NamedModel:
+    """The model that a file is by itself, of whichever kind it is. RecipeError with what the file does not tell."""
+    offer = offered(path)
+    if offer.missing:
+        lacking = "\n".join(f"{one.why}; a recipe says\n  {one.lines.replace(chr(10), chr(10) + '  ')}" for one in offer.missing)
+        what = f"{shown(path)}: {offer.what} cannot be built without a recipe"
+        raise RecipeError(what, why=lacking, hint=f"./inv model-add {shown(path)} writes one with what to fill in")
+    recipe = Model.model_validate({"source": offer.table})
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links, beside which no weights are
     files, problems = find(references(recipe), folder, folder)
     if problems:
         raise RecipeError("\n".join(f"{shown(path)}: {problem.text}" for problem in problems))
-    return NamedModel(_clean(path.stem), folder, recipe, files)
+    return NamedModel(clean(path.stem), folder, recipe, files)
+
+
+def offered(path: Path) -> Offer:
+    """What a file is. RecipeError where there is none, and where no kind of source knows it."""
+    if not path.exists():
+        names = sorted(other.name for other in path.parent.glob("*") if other.suffix.lower() in SUFFIXES)
+        raise RecipeError(f"{shown(path)}: no such file. {did_you_mean(path.name, names)}".rstrip())
+    offer = recognise(path)
+    if offer is None:
+        what = "this is a folder, and no model" if path.is_dir() else "this is no model that Ortolan knows"
+        raise RecipeError(f"{shown(path)}: {what}", why=unknown(path), hint="name the model's file, or export it to .onnx")
+    return offer
 
 
 def model_files(model: NamedModel) -> SourceFiles:
@@ -104,30 +122,14 @@ def _pick(kind: str, name: str, known: list[str], folder: Path) -> Path:
         raise RecipeError(f"{shown(folder)}: no {kind} is named {name!r}. {near}")
     path = folder / f"{name}.toml"
     if not _NAME.fullmatch(name):
-        hint = f"rename the file to {_clean(name)}.toml: small letters and digits, with single dots, dashes, underscores between"
+        hint = f"rename the file to {clean(name)}.toml: small letters and digits, with single dots, dashes, underscores between"
         raise RecipeError(f"{shown(path)}: {name!r} cannot be part of a tag", hint=hint)
     return path
 
 
-def _clean(stem: str) -> str:
+def clean(stem: str) -> str:
     """A name for tags, images and folders made of any text."""
     return re.sub(r"[^a-z0-9]*([._-])[^a-z0-9]*|[^a-z0-9]+", lambda m: m[1] or "-", stem.lower()).strip("._-") or "model"
-
-
-def _must_be_onnx(path: Path) -> None:
-    if not path.exists():
-        names = sorted(other.name for other in path.parent.glob("*.onnx"))
-        raise RecipeError(f"{shown(path)}: no such file. {did_you_mean(path.name, names)}".rstrip())
-    if path.is_dir():
-        raise RecipeError(f"{shown(path)}: this is a folder", hint="name the .onnx file in it")
-    if path.suffix.lower() != ".onnx":
-        raise RecipeError(f"{shown(path)}: without a recipe, only .onnx files can be built", hint="write a recipe")
-
-
-def _weights_beside(path: Path) -> list[str]:
-    """``net.data``, ``net.onnx.data``, ``net.onnx_data_1``, ``net.weights.bin``: what exporters call external data."""
-    ours = re.compile(re.escape(path.stem) + r"(?:\.onnx)?(?:[._-](?:data|weights?|bin|[0-9]+))+")
-    return sorted(other.name for other in path.parent.iterdir() if ours.fullmatch(other.name) and other.is_file())
 
 
 def _matches(name: str, globs: Iterable[str]) -> bool:

@@ -12,15 +12,15 @@ from .base import DIGEST, SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .docker import FOLDER, IMAGE, PYTHON, docker_mistakes
 from .nearest import did_you_mean
 from .outputs import CAPABILITY, TENSORRT, Outputs, unused
+from .reference import CALLABLE
 from .rules import CPU, Mistake, check, once, provider, providers
 from .shapes import AxisShape
 from .shapes import mistakes as shape_mistakes
+from .sources import Source
 
 DType = Literal["float32", "float16", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 _VERSION = r"^\d+\.\d+\.\d+$"
-_CALLABLE = r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
 _METRIC = r"^(top1|top5|agreement|snr|mse|[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$"
-_DAY = 86_400  # seconds; a timer of Python's takes no number at will
 METRICS = ("top1", "top5", "agreement", "snr", "mse")
 
 WANTED = {
@@ -31,7 +31,7 @@ WANTED = {
     FOLDER: "the name of a folder in templates/",
     PYTHON: "a version of Python like 3.11",
     DIGEST: "a whole digest: sha256: and its 64 hexadecimal digits",
-    _CALLABLE: "a file and a callable in it, like model.py:build",
+    CALLABLE: "a file and a callable in it, like model.py:build",
     _METRIC: f"one of {', '.join(METRICS)}, or a file and a callable in it, like metric.py:score",
 }
 """What a text that must match a pattern wants, in words."""
@@ -231,29 +231,6 @@ class Target(Strict):
 # --- models ------------------------------------------------------------------------------------------------------
 
 
-class PyTorchSource(Strict):
-    """A callable that returns the ``nn.Module``, and its weights."""
-
-    kind: Literal["pytorch"]
-    factory: str = Field(pattern=_CALLABLE, description="file.py:callable, beside the recipe")
-    weights: str | None = Field(default=None, description="safetensors or state dict, beside the recipe")
-    files: list[str] = Field(default=[], description="other files that the factory imports or reads")
-    exporter: Literal["dynamo", "torchscript"] = "dynamo"
-    time_limit: int = Field(default=600, ge=1, le=_DAY, description="seconds that the factory and the export may take")
-
-
-class OnnxSource(Strict):
-    """A finished ``.onnx`` file."""
-
-    kind: Literal["onnx"]
-    file: str
-    external_data: list[str] = Field(default=[], description="files with weights that the model refers to")
-    time_limit: int = Field(default=600, ge=1, le=_DAY, description="seconds that each step on the source may take")
-
-
-Source = Annotated[PyTorchSource | OnnxSource, Field(discriminator="kind")]
-
-
 class Input(Strict):
     """``[[input]]``: one model input. A string in ``shape`` names a dynamic axis."""
 
@@ -317,7 +294,7 @@ class CallableData(Strict):
     """A generator of ``{input: array}``, or of ``({input: array}, label)``."""
 
     kind: Literal["callable"] = "callable"
-    callable: str = Field(pattern=_CALLABLE)
+    callable: str = Field(pattern=CALLABLE)
     files: list[str] = Field(default=[], description="files that the callable reads")
     limit: int | None = Field(default=None, ge=1)
 
@@ -381,10 +358,10 @@ class Model(Strict):
         return self
 
     def _complete(self) -> Iterator[Mistake]:
-        if self.source.kind == "pytorch" and not self.input:
+        if not self.source.TELLS_INPUTS and not self.input:
             hint = "Add [[input]] with name, dtype and shape."
-            yield Mistake(("source",), "a pytorch source does not tell the inputs of the model", hint)
-        if self.source.kind == "onnx" and not self.input and (self.data.calibration or self.data.evaluation):
+            yield Mistake(("source",), f"a {self.source.kind} source does not tell the inputs of the model", hint)
+        elif not self.input and (self.data.calibration or self.data.evaluation):
             yield Mistake(("data",), "needs [[input]]: name, dtype and shape of each input")
         if self.accuracy and not self.data.evaluation:
             yield Mistake(("accuracy",), "there is nothing to measure it on", "Add [data] evaluation = { ... }.")

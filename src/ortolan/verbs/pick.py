@@ -11,8 +11,8 @@ from typing import TypeVar
 from ..build import Options
 from ..cache import Cache, shipped
 from ..errors import RecipeError
-from ..recipe.project import NamedModel, NamedTarget, Project, admits, model_from_onnx, takes
-from ..recipe.schema import OnnxSource
+from ..recipe.project import NamedModel, NamedTarget, Project, admits, model_from_file, takes
+from ..recipe.sources import SUFFIXES
 from ..recipe.waiver import load_waivers
 from ..sources import Job, job
 
@@ -55,7 +55,11 @@ def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> lis
 
 
 def _model(project: Project, name: str) -> NamedModel:
-    return model_from_onnx(Path(name)) if name.endswith(".onnx") else project.model(name)
+    """A name of the project's, or a path: what bears the suffix of a model, or is there."""
+    if name in project.models():
+        return project.model(name)
+    path = Path(name)
+    return model_from_file(path) if path.suffix.lower() in SUFFIXES or path.exists() else project.model(name)
 
 
 def _each(load: Callable[[str], Loaded], names: Iterable[str]) -> tuple[list[Loaded], list[RecipeError]]:
@@ -89,5 +93,5 @@ def _namesakes(models: Sequence[NamedModel]) -> Iterator[RecipeError]:
 
 
 def _main_file(model: NamedModel) -> list[Path]:
-    recipe = model.recipe.source
-    return [model.files.onnx[recipe.file]] if isinstance(recipe, OnnxSource) else [model.folder / f"{model.name}.toml"]
+    file = model.files.source.get(model.recipe.source.main)
+    return [file or model.folder / f"{model.name}.toml"]

@@ -1,0 +1,69 @@
+"""``[source]``: where a model comes from. One module for each kind, with its keys, its files and how they are recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import Field
+
+from ..nearest import did_you_mean
+from .base import SourceTable
+from .look import Look, Missing, Offer
+from .onnx import OnnxSource
+from .pytorch import PyTorchSource
+
+Source = Annotated[PyTorchSource | OnnxSource, Field(discriminator="kind")]
+TABLES: tuple[type[SourceTable], ...] = (PyTorchSource, OnnxSource)
+"""Every kind; the first that knows a file has it."""
+SUFFIXES = tuple(dict.fromkeys(suffix for table in TABLES for suffix in table.SUFFIXES))
+"""What files of models are called."""
+
+
+def recognise(path: Path) -> Offer | None:
+    """What a file or folder is, whatever its name says. None for what no kind of source knows."""
+    look = Look(path)
+    return next((offer for table in TABLES if (offer := table.recognise(look))), None)
+
+
+def unknown(path: Path) -> str:
+    """What to try with a file that is not recognised."""
+    near = did_you_mean(path.suffix, SUFFIXES) if path.suffix else ""
+    return f"{near} Known are {', '.join(SUFFIXES)}, by what is in them.".lstrip()
+
+
+def kind_of(source: Mapping[str, Any], folder: Path) -> str:
+    """The kind of a ``[source]`` table that does not say it: as its keys tell, else its file. Empty where they do not."""
+    takes = [table for table in TABLES if _needed(table) <= source.keys() <= table.model_fields.keys()]
+    if len(takes) > 1 and isinstance(file := source.get("file"), str):
+        offer = recognise(folder / file)
+        named = (
+            {str(offer.table["kind"])} if offer else {_kind(one) for one in takes if Path(file).suffix.lower() in one.SUFFIXES}
+        )
+        takes = [table for table in takes if _kind(table) in named]
+    return _kind(takes[0]) if len(takes) == 1 else ""
+
+
+def _needed(table: type[SourceTable]) -> set[str]:
+    return {key for key, field in table.model_fields.items() if field.is_required()} - {"kind"}
+
+
+def _kind(table: type[SourceTable]) -> str:
+    return str(get_args(table.model_fields["kind"].annotation)[0])
+
+
+__all__ = [
+    "SUFFIXES",
+    "TABLES",
+    "Look",
+    "Missing",
+    "Offer",
+    "OnnxSource",
+    "PyTorchSource",
+    "Source",
+    "SourceTable",
+    "kind_of",
+    "recognise",
+    "unknown",
+]
