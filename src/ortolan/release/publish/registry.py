@@ -1,0 +1,131 @@
+"""Releases in an OCI registry: one artifact for each, its tag last; what signs or describes it refers to it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ...errors import OrtolanError
+from ...events import Emit
+from . import referrers
+from .address import REPOSITORY, Address
+from .artifact import Artifact, Piece, artifact
+from .channel import Promotion
+from .follow import channels, promote
+from .outgoing import Outgoing
+from .patience import PATIENCE, Patience
+from .progress import moving, planned
+from .repository import Repository, repository
+from .store import Channels, Promoted, Published
+from .unpacked import unpack
+from .upload import CHUNK, Blob, Sessions, Upload
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Registry:
+    """``oci://HOST/BASE``: the repository of a model for a target is ``BASE/<target>/<model>``."""
+
+    address: Address
+    sessions: Sessions
+    emit: Emit
+    patience: Patience = PATIENCE
+    chunk: int = CHUNK
+
+    def publish(self, release: Outgoing, *, deep: bool = False) -> Published:
+        """Blobs, then the manifest by its digest, then what refers to it; all is checked there before the tag is set."""
+        to, made, tag = self._at(release.release.target, release.release.model), artifact(release), release.release.tag
+        self._is_tagged(to, tag, made)
+        sent = self._bring(to, made, release)
+        to.put_manifest(made.digest, made.data)
+        referrers.push(to, made.referrers)
+        _verify(to, made, deep=deep)
+        if not self._is_tagged(to, tag, made):
+            to.put_manifest(tag, made.data)
+            self._is_tagged(to, tag, made)
+        kept = sum(one.size for one in made.pieces) - sent
+        return Published(f"oci://{self.address.host}/{to.name}:{tag}", made.digest, sent, kept)
+
+    def promote(self, wanted: Promotion) -> Promoted:
+        """Push the record as a referrer of the release, then set the channel's tag to the same manifest."""
+        return promote(self._at(wanted.target, wanted.model), wanted)
+
+    def channels(self, target: str, model: str) -> Channels:
+        """From the repository's tags, and the records that refer to what the channels lead to."""
+        return channels(self._at(target, model))
+
+    def _at(self, target: str, model: str) -> Repository:
+        """The repository. OrtolanError when its name is none that registries take."""
+        name = f"{self.address.path}/{target}/{model}"
+        if not REPOSITORY.fullmatch(name):
+            raise OrtolanError(f"'{name}' is no name of a repository", hint="small letters, digits and single . _ - between them")
+        return repository(self.address, name, self.patience)
+
+    def _is_tagged(self, to: Repository, tag: str, made: Artifact) -> bool:
+        """Whether the tag is there. OrtolanError when it leads to something else."""
+        found = to.manifest(tag)
+        if found and found.digest != made.digest:
+            why = f"it leads to {found.digest}, this release is {made.digest}"
+            hint = "a published tag never changes: remove it from the registry, or publish a build with another tag"
+            raise OrtolanError(f"the tag {tag} is taken", where=f"oci://{self.address.host}/{to.name}", why=why, hint=hint)
+        return found is not None
+
+    def _bring(self, to: Repository, made: Artifact, release: Outgoing) -> int:
+        """Upload the blobs that are not there yet; how many bytes that were."""
+        with tempfile.TemporaryDirectory(prefix="ortolan-") as name, ThreadPoolExecutor(_AT_ONCE) as pool:
+            folder = Path(name)
+            there = list(pool.map(lambda one: to.has_blob(one.digest, one.size), made.pieces))
+            missing = [one for one, known in zip(made.pieces, there, strict=True) if not known]
+            self.emit(planned(one.size for one in missing))
+            blobs = _blobs(missing, release, folder)
+            _all(pool, [partial(self._upload, to, one, blob) for one, blob in blobs])
+        return sum(one.size for one in missing)
+
+    def _upload(self, to: Repository, piece: Piece, blob: Blob) -> None:
+        with moving(self.emit, piece.name, piece.size) as tell:
+            Upload(to, blob, self.sessions, tell, self.chunk).run()
+
+
+def _blobs(pieces: Sequence[Piece], release: Outgoing, folder: Path) -> list[tuple[Piece, Blob]]:
+    """The pieces with their files, those of the archive taken out of it."""
+    unpack(release.folder, release.release, {one.digest for one in pieces if one.source is None}, folder)
+    for one in pieces:
+        if isinstance(one.source, bytes):
+            (folder / one.digest).write_bytes(one.source)
+    return [(p, Blob(p.digest, p.size, p.source if isinstance(p.source, Path) else folder / p.digest)) for p in pieces]
+
+
+def _all(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], None]]) -> None:
+    """Run all; at the first failure, begin no more and raise it."""
+    waiting = [pool.submit(call) for call in calls]
+    try:
+        for one in as_completed(waiting):
+            one.result()
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
+def _verify(to: Repository, made: Artifact, *, deep: bool) -> None:
+    """OrtolanError unless the registry has the manifest, byte for byte, and every blob of it; ``deep`` reads them all back."""
+    for digest in (made.digest, *(str(one.entry()["digest"]) for one in made.referrers)):
+        if to.manifest(digest) is None:
+            raise OrtolanError(f"the registry has lost the manifest {digest}", hint="publish again")
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        _all(pool, [partial(_verify_blob, to, one, deep=deep) for one in made.pieces])
+    listed = {one.get("digest") for one in referrers.of(to, made.digest)}
+    lost = [one.artifact_type for one in made.referrers if one.entry()["digest"] not in listed]
+    if lost:
+        raise OrtolanError(f"the registry does not list {', '.join(lost)} of {made.digest}", hint="publish again")
+
+
+def _verify_blob(to: Repository, piece: Piece, *, deep: bool) -> None:
+    if not to.has_blob(piece.digest, piece.size):
+        raise OrtolanError(f"the registry has lost {piece.name}", why=piece.digest, hint="publish again")
+    if deep:
+        to.prove_blob(piece.digest, piece.size)
