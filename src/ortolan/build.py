@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import gates, plan, runtime
+from . import digest, gates, plan, runtime
 from .artifact import Artifact, Gate, Outcome, Precision
 from .assemble import assemble
 from .cache import Cache
@@ -205,6 +205,7 @@ def _told(built: Built, options: Options) -> Built:
         "tag": built.tag,
         "model_hash": built.hashed,
         "ok": built.ok,
+        "manifest": digest.of_file(built.folder / NAME) if built.folder else "",
         "precision": built.precision,
         "gates": [asdict(gate) for gate in built.gates],
         "steps": dict(built.steps),

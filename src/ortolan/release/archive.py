@@ -1,8 +1,8 @@
 """Write a bundle's archives in one pass: the plain tar, its zstd, and the digests of both and of each file.
 
-``bundle.tar.zst`` is a row of zstd frames (RFC 8878, section 3.1), which every decoder reads as one: a large file has a frame
-of its own, so that its packed bytes are the same whatever stands beside it. zstd's own threads share a frame in jobs of a fixed
-size, and with one thread or many the bytes are the same (docs/decisions/0021).
+``bundle.tar.zst`` is a row of zstd frames (RFC 8878, section 3.1), which every decoder reads as one: the contents of a large
+file are a frame of their own, whose bytes are the same whatever stands beside it. zstd's own threads share a frame in jobs of
+a fixed size, and with one thread or many the bytes are the same (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .tarball import Member, chunks
 LEVEL = 3
 """Levels 6 to 19 save 1% more of trained weights, for 10 to 100 times the time."""
 OWN_FRAME = 64 << 10
-"""From this size on, in bytes, a file has a frame of its own; smaller ones share frames, and so their statistics."""
+"""From this size on, in bytes, a file's contents are a frame; smaller files share frames, and so their statistics."""
 JOB = 4 << 20
 """So much of a frame each thread packs at a time; it decides the bytes, and with the number of threads the memory."""
 _MOST = 16  # threads: more need memory, and wait for the reader
@@ -99,15 +99,30 @@ class _Frames:
         self._last: Member | None = None
 
     def add(self, item: tuple[Member | None, bytes]) -> None:
-        """The next piece, and the file that it belongs to."""
+        """The next piece, and the file that it belongs to; the first piece of each file is its header."""
         member, piece = item
-        if member is not self._last and self._last and max(self._last.size, member.size if member else 0) >= OWN_FRAME:
-            self.end()
-            self._frame = self._compressor.compressobj()
+        if member is self._last:
+            self._pack(piece)
+            return
+        if _large(self._last):
+            self._next()
+        self._pack(piece)
+        if _large(member):
+            self._next()
         self._last = member
+
+    def _pack(self, piece: bytes) -> None:
         if ready := self._frame.compress(piece):
             self._put(ready)
+
+    def _next(self) -> None:
+        self.end()
+        self._frame = self._compressor.compressobj()
 
     def end(self) -> None:
         """Finish the frame."""
         self._put(self._frame.flush())
+
+
+def _large(member: Member | None) -> bool:
+    return member is not None and member.size >= OWN_FRAME

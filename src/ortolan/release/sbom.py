@@ -78,10 +78,11 @@ def licences(named: str) -> _Json:
 
 
 def _card(made: Manifest) -> _Json:
+    sets = [{"ref": f"data:{role}"} for role in DATA_SETS if made.model.files.get(role)]
     parameters = {
-        "datasets": [{"ref": f"data:{role}"} for role in DATA_SETS if made.model.files.get(role)],
         "inputs": [{"format": _format(one)} for one in made.signature.inputs],
         "outputs": [{"format": _format(one)} for one in made.signature.outputs],
+        **({"datasets": sets} if sets else {}),
     }
     ships = [gate for gate in made.gates if gate.subject in {SHIPPED, made.precision}]
     metrics = [

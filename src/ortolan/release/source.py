@@ -63,6 +63,8 @@ def source(record: Path, today: date) -> Source:
     told = _record(record)
     folder = record.parent / str(told.get("tag"))
     written, made = _manifest(folder / MANIFEST)
+    if told.get("manifest") != of_bytes(written):
+        raise _again("the manifest is not the one that was built", folder / MANIFEST, f"{record.name} has another digest of it")
     if (made.tag, made.target.name, made.model.name) != (folder.name, record.parent.name, record.stem):
         raise _again("the manifest is that of another build", folder / MANIFEST, f"of {made.tag} for {made.target.name}")
     _check_gates(made, folder)
