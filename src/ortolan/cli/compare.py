@@ -29,3 +29,23 @@ def delta(_: Context, old: str, new: str, target: str = "", method: str = "", js
     ./inv delta digits-5f3c9a1b2c4d-opset17-ort1.20.1 digits-0a1b2c3d4e5f-opset17-ort1.20.1
     """
     module("delta").run(find_root(Path.cwd()), old, new, target=target, method=method, as_json=json)
+
+
+@verb(
+    positional=["old", "new"],
+    help={
+        "old": "tag of a release or build, as in dist/<target>/<tag>/ and build/<target>/<tag>/, or a folder of either",
+        "new": "the same; what would take OLD's place",
+        "target": "the target, where several have that tag",
+        "markdown": "print Markdown, for a merge request or a release page",
+        "json": JSON,
+        "fail-on": "breaking or regression (which includes breaking): exit with 3 where the verdict is that",
+    },
+)
+def diff(_: Context, old: str, new: str, target: str = "", markdown: bool = False, json: bool = False, fail_on: str = "") -> None:
+    """Tell what changed between two releases or builds: inputs, operators, gates, waivers, runtimes, sizes, bytes to send.
+
+    ./inv diff digits-5f3c9a1b2c4d-opset17-ort1.20.1 digits-0a1b2c3d4e5f-opset17-ort1.20.1
+    ./inv diff dist/x86-cpu/digits-5f3c9a1b2c4d-opset17-ort1.20.1 build/x86-cpu/digits-0a1b2c3d4e5f-opset17-ort1.20.1 --markdown
+    """
+    module("diff").run(find_root(Path.cwd()), old, new, target=target, fail_on=fail_on, as_markdown=markdown, as_json=json)

@@ -39,13 +39,14 @@ class Kind:
 def _zstd_make(old: bytes, new: bytes) -> bytes:
     """One frame whose matches reach back into ``old``, as ``zstd --patch-from`` makes it.
 
-    A table of hashes nearly as large as the archive, searched by rows, finds repeats in all of it. With level 19 the search trees
-    reach as far and gain 0.1%, for 40 times the time (measured: 17.7 MB, 0.5 s and 22 s; 192 MB in 6 s).
+    A table with about as many hashes as the archive has bytes, searched by rows, finds repeats in all of it; the tables of zstd's
+    own levels forget the beginning, or are trees: those of level 19 came to the same size in 40 times the time (measured with
+    17.7 MB: 0.5 s and 22 s).
     """
     size = max(len(old), len(new), 1 << 16)
     settings = zstandard.ZstdCompressionParameters(
         strategy=zstandard.STRATEGY_LAZY2, window_log=size.bit_length(), hash_log=min(size.bit_length() - 1, _TABLE),
-        chain_log=20, search_log=5, min_match=5, target_length=64, enable_ldm=True, write_content_size=True, threads=0,
+        chain_log=20, search_log=5, min_match=5, target_length=64, write_content_size=True, threads=0,
     )  # fmt: skip
     return zstandard.ZstdCompressor(dict_data=_prefix(old), compression_params=settings).compress(new)
 

@@ -26,13 +26,13 @@ def gate_table(gates: Sequence[Gate], *, colour: bool) -> list[str]:
 
 def _padded(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """The cells, all but the last filled up to their column's width in a terminal, where some characters take two places."""
-    texts = [[_one_line(cell) for cell in row] for row in (header, *rows)]
+    texts = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
     widths[-1] = 0
     return [[cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)] for row in texts]
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Line ends and what would steer a terminal become blanks."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
