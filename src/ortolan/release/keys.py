@@ -240,9 +240,7 @@ def _check_ignored(folder: Path) -> None:
         ignored = False
     if not ignored:
         why = "the folder lies in a git repository that does not ignore it: a private key would be committed sooner or later"
-        raise OrtolanError(
-            "no place for keys", where=str(folder), why=why, hint=f"--folder {user_keys()}, or add it to .gitignore"
-        )
+        raise OrtolanError("no place for keys", where=str(folder), why=why, hint="add it to .gitignore, or another --folder")
 
 
 def entries(folder: Path) -> list[Entry]:

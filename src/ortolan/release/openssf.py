@@ -46,7 +46,7 @@ class Sigstore:
 
 @dataclass(frozen=True)
 class How:
-    """What a bundle is signed with besides the key: a certificate and its chain up to the root, a token's URI, a Sigstore."""
+    """What a bundle is signed with besides the key: certificates up to the root, a token's URI, or a Sigstore."""
 
     method: Method = "key"
     certificate: Path | None = None
@@ -124,12 +124,7 @@ def _use(config: signing.Config, key: Key, how: How) -> str:
     elif how.method == "pkcs11":
         uri, pin = _with_pin(how.pkcs11)
         with _told("cannot use the token", pin):
-            if how.certificate:
-                config.use_pkcs11_certificate_signer(
-                    pkcs11_uri=uri, signing_certificate=how.certificate, certificate_chain=how.chain
-                )
-            else:
-                config.use_pkcs11_signer(pkcs11_uri=uri)
+            config.use_pkcs11_signer(pkcs11_uri=uri)
         return pin
     elif how.method == "certificate" and how.certificate:
         config.use_certificate_signer(private_key=key.path, signing_certificate=how.certificate, certificate_chain=how.chain)

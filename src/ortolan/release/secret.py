@@ -67,13 +67,13 @@ def check_there(path: Path) -> None:
 
 def ask(prompt: str) -> bytes:
     """A secret from the program that SSH_ASKPASS names or from the terminal, chosen as ssh does. OrtolanError without either."""
-    program, wanted = os.environ.get("SSH_ASKPASS", ""), os.environ.get("SSH_ASKPASS_REQUIRE", "")
-    shown = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    asks = program and wanted != "never" and (wanted == "force" or (shown and (wanted == "prefer" or not has_terminal())))
-    if asks:
+    if program := _askpass():
         return _asked(program, prompt)
     if has_terminal():
-        return getpass.getpass(prompt).encode()
+        try:
+            return getpass.getpass(prompt).encode()
+        except EOFError:
+            raise OrtolanError("no answer", where=prompt.strip()) from None
     hint = "run it in a terminal, or set SSH_ASKPASS to a program that prints the secret and SSH_ASKPASS_REQUIRE=force"
     raise OrtolanError("nobody can be asked", why=f"there is no terminal for: {prompt.strip()}", hint=hint)
 
@@ -89,7 +89,15 @@ def has_terminal() -> bool:
 
 def can_ask() -> bool:
     """Whether ssh-keygen, too, finds somebody to ask."""
-    return has_terminal() or bool(os.environ.get("SSH_ASKPASS") and os.environ.get("SSH_ASKPASS_REQUIRE") in {"force", "prefer"})
+    return has_terminal() or bool(_askpass())
+
+
+def _askpass() -> str:
+    """The program that asks in place of the terminal (ssh(1), SSH_ASKPASS_REQUIRE); empty when the terminal does."""
+    program, wanted = os.environ.get("SSH_ASKPASS", ""), os.environ.get("SSH_ASKPASS_REQUIRE", "")
+    shown = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    asks = wanted == "force" or (shown and wanted != "never" and (wanted == "prefer" or not has_terminal()))
+    return program if asks else ""
 
 
 def _asked(program: str, prompt: str) -> bytes:

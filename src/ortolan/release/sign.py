@@ -57,7 +57,10 @@ def _check_how(how: How, path: Path) -> None:
         openssf.check_uri(how.pkcs11)
     if how.method == "sigstore" and not how.sigstore:
         raise OrtolanError("which Sigstore?", hint="--trust-config FILE --identity WHO --oidc-issuer URL, of your own instance")
-    if (how.method == "certificate" or how.certificate) and not (how.certificate and how.chain):
+    if how.certificate and how.method != "certificate":
+        why = "model-signing 1.1.1 writes certificates with the keys of files only: what it writes for a token cannot be read"
+        raise OrtolanError(f"no certificates with --method {how.method}", why=why, hint="leave out --certificate")
+    if how.method == "certificate" and not (how.certificate and how.chain):
         raise OrtolanError("certificates are missing", hint="--certificate SIGNER.pem --chain CA.pem, up to the root")
     if how.certificate:
         _check_current(how.certificate)
@@ -79,7 +82,10 @@ def _check_current(path: Path) -> None:
 
 
 def _check_unsigned(folder: Path, *, again: bool) -> None:
-    there = [name for name in (SUMS_SIGNATURE, MODEL_SIGNATURE) if (folder / name).exists()]
+    there = [name for name in (SUMS_SIGNATURE, MODEL_SIGNATURE) if (folder / name).exists() or (folder / name).is_symlink()]
+    for name in there:
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            raise OrtolanError("is no regular file", where=str(folder / name), hint="remove it")
     if there and not again:
         what, hint = f"has {' and '.join(there)} already", "./inv verify says whose; --again replaces them"
         raise OrtolanError(what, where=str(folder), hint=hint)

@@ -134,7 +134,8 @@ def _gate(name: str, subject: str, limit: str, look: Callable[[], str]) -> Gate:
     except _NotRun as reason:
         return Gate(name, subject, Outcome.NOT_RUN, limit=limit, why=str(reason))
     except OrtolanError as error:
-        why = ": ".join(part for part in (error.where, error.what, error.why) if part)
+        where = Path(error.where).name if error.where else ""  # all of it lies in the release's folder
+        why = ": ".join(part for part in (where, error.what, error.why) if part)
         return Gate(name, subject, Outcome.FAIL, limit=limit, why=why)
     except OSError as error:
         return Gate(name, subject, Outcome.FAIL, limit=limit, why=f"{error.filename}: {error.strerror}")

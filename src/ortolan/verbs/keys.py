@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 
 from ..errors import OrtolanError
@@ -98,5 +97,5 @@ def _private(folder: Path, name: str) -> str:
         return "elsewhere"
     try:
         return "passphrase" if secret.protected(path) else "no passphrase"
-    except OrtolanError:
-        return f"refused: mode {stat.S_IMODE(path.stat().st_mode):04o}, {path.name}"
+    except OrtolanError as error:
+        return f"refused: {error.why}"

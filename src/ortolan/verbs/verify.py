@@ -9,6 +9,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
+from ..artifact import Outcome
 from ..errors import GateError, OrtolanError
 from ..release.keys import user_keys
 from ..release.openssf import Sigstore, Trust
@@ -49,10 +50,17 @@ def _trust(public_key: str, chain: Sequence[str], sigstore: Sigstore | None) -> 
 
 
 def _text(verified: Verified) -> str:
-    end = "verified" if verified.ok else "not verified"
-    if verified.ok and not verified.signer:
-        end = "its files belong together; who made them is not known"
-    return "\n".join([*gate_table(verified.gates, colour=coloured()), end])
+    return "\n".join([*gate_table(verified.gates, colour=coloured()), _end(verified)])
+
+
+def _end(verified: Verified) -> str:
+    """What all of it says."""
+    if not verified.ok:
+        return "not verified"
+    if not verified.signer:
+        return "its files belong together; who made them is not known"
+    left = [gate.name for gate in verified.gates if gate.outcome == Outcome.NOT_RUN]
+    return "verified" + (f", but nobody looked at its {' and '.join(left)}" if left else "")
 
 
 def _json(verified: Verified) -> str:
