@@ -83,7 +83,13 @@ FACTS = {
 ``state`` of a provider: ``takes`` (it ran a node), ``opens`` (a session with it opened, no more), ``fails``, ``listed`` (not
 tried). Provider names are ONNX Runtime's. ``free`` is in bytes.
 """
-STATES = frozenset({"takes", "opens", "fails", "listed"})
+OUTCOMES = {
+    "takes": ("pass", "runs a node"),
+    "opens": ("pass", "opens, took no node of the trial model"),
+    "fails": ("fail", "listed, does not work"),
+    "listed": ("not-run", "listed, not tried"),
+}
+"""What is said of a provider by its state."""
 _EMPTY = {str: "", int: 0, bool: False}
 _KINDS = {dict: "a table", list: "a list", str: "text", int: "a whole number", bool: "true or false"}
 
@@ -151,10 +157,8 @@ def facts_of(given: Any) -> dict[str, Any]:
     if facts["facts_version"] != 1:
         raise CannotJudge(f"device.facts_version is {facts['facts_version']}, not 1")
     for name, one in facts["runtime"]["providers"].items():
-        if one["state"] not in STATES:
-            raise CannotJudge(
-                f"device.runtime.providers.{name}.state is {one['state'][:60]!r}, not one of {', '.join(sorted(STATES))}"
-            )
+        if one["state"] not in OUTCOMES:
+            raise CannotJudge(f"device.runtime.providers.{name}.state is {one['state'][:60]!r}, not one of {', '.join(OUTCOMES)}")
     return facts
 
 
@@ -281,23 +285,17 @@ def _providers(wanted: Sequence[Mapping[str, Any]], runtime: Mapping[str, Any]) 
 
 
 def _provider(wanted: Mapping[str, Any], after: str, runtime: Mapping[str, Any]) -> Check:
+    """A provider that is listed and does not start fails even where it may be absent: the bundle's programs open none but all."""
     name, limit = f"provider {wanted['name']}", "required" if wanted["required"] else "wanted"
+    if not runtime["providers"]:
+        return check(name, "not-run", "", limit, "the providers of ONNX Runtime could not be asked")
     found = runtime["providers"].get(wanted["name"])
-    if not runtime["providers"] or (found and found["state"] == "listed"):
-        why = (found or {}).get("why") or "not tried" if found else "the providers of ONNX Runtime could not be asked"
-        return check(name, "not-run", "listed" if found else "", limit, why)
-    if found and found["state"] in {"takes", "opens"}:
-        return check(
-            name,
-            "pass",
-            "runs a node" if found["state"] == "takes" else "opens; took no node of the trial model",
-            limit,
-            found["why"],
-        )
-    measured = "listed, does not work" if found else "not in this ONNX Runtime"
-    falls = "" if wanted["required"] or not after else f"its nodes fall to {after}"
-    why = "; ".join(filter(None, [found["why"] if found else f"it has {', '.join(sorted(runtime['providers']))}", falls]))
-    return check(name, "fail" if wanted["required"] else "warn", measured, limit, why)
+    if not found:
+        falls = "" if wanted["required"] or not after else f"; its nodes fall to {after}"
+        why = f"there are {', '.join(sorted(runtime['providers']))}{falls}"
+        return check(name, "fail" if wanted["required"] else "warn", "not in this ONNX Runtime", limit, why)
+    outcome, measured = OUTCOMES[found["state"]]
+    return check(name, outcome, measured, limit, found["why"])
 
 
 def _disk(size: int, found: Mapping[str, Any]) -> Check:

@@ -38,25 +38,34 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent.parent)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     given = parser.parse_args()
-    result = {"passed": False, "runtime": "", "providers": [], "skipped": [], "outputs": [], "why": ""}  # type: Dict[str, Any]
-    try:
-        _test(given.folder, result)
-        code = 0 if result["passed"] else 1
-    except Failed as error:
-        code, result["why"] = 1, str(error)
-    except CannotRun as error:
-        code, result["why"] = 2, str(error)
+    result: dict[str, Any] = {"passed": False, "runtime": "", "providers": [], "skipped": [], "outputs": [], "why": ""}
+    code = _code(given.folder, result)
     print(json.dumps(result, indent=1, allow_nan=False) if given.json else _words(result, code))
     return code
 
 
+def _code(folder: Path, result: dict[str, Any]) -> int:
+    try:
+        _test(folder, result)
+    except Failed as error:
+        result["why"] = str(error)
+        return 1
+    except CannotRun as error:
+        result["why"] = str(error)
+        return 2
+    except Exception as error:  # noqa: BLE001  who asks gets an answer
+        result["why"] = f"unexpected: {type(error).__name__}: {error}"
+        return 2
+    return 0 if result["passed"] else 1
+
+
 def _words(result: dict[str, Any], code: int) -> str:
-    lines = ["self-test: {}".format(("passed", "FAILED", "could not run")[code])]
+    lines = [f"self-test: {('passed', 'FAILED', 'could not run')[code]}"]
     if result["runtime"]:
-        skipped = ", not here: {}".format(", ".join(result["skipped"])) if result["skipped"] else ""
-        lines.append("  onnxruntime {} on {}{}".format(result["runtime"], ", ".join(result["providers"]), skipped))
+        skipped = f", without {', '.join(result['skipped'])}" if result["skipped"] else ""
+        lines.append(f"  onnxruntime {result['runtime']} on {', '.join(result['providers']) or 'nothing'}{skipped}")
     lines += ["  sample {sample}  {name}  {outcome}  {measured}".format(**one) for one in result["outputs"]]
-    return "\n".join([*lines, *(["  why: " + result["why"]] if result["why"] else [])])
+    return "\n".join([*lines, *([f"  why: {result['why']}"] if result["why"] else [])])
 
 
 def _test(folder: Path, result: dict[str, Any]) -> None:
@@ -189,44 +198,39 @@ def _compared(
 
 
 def _difference(found: Any, wanted: Any, limits: dict[str, Any]) -> tuple[bool, str, float | None, float | None]:
-    """Whether outputs are near, in words, the largest error and the signal-to-noise ratio in dB (None: none, or not a number).
+    """Whether outputs are near, in words, the largest error and the signal-to-noise ratio in dB (None: no finite number).
 
-    Near is ``|a - b| <= atol + rtol * |b|`` for all elements, rtol for floats alone, infinities and NaN exactly; of an INT8 model
-    also a signal-to-noise ratio of ``min_snr_db`` or more.
+    Near is ``|a - b| <= atol + rtol * |b|`` for all elements, rtol for floats alone; infinities must be met exactly, and NaN is
+    never near. Of an INT8 model a signal-to-noise ratio of ``min_snr_db`` or more is near, too.
     """
     np = _imported("numpy")
-    if found.shape != wanted.shape or (wanted.dtype not in (found.dtype, object)):
-        return False, f"{found.dtype} {found.shape} in place of {wanted.dtype} {wanted.shape}", None, None
+    if found.shape != wanted.shape or wanted.dtype not in {found.dtype, np.dtype(object)}:
+        return False, f"{found.dtype} {list(found.shape)} in place of {wanted.dtype} {list(wanted.shape)}", None, None
     if wanted.dtype == object:
         same = found.tolist() == wanted.tolist()
         return same, "the same texts" if same else "other texts", None, None
-    same, floating = found == wanted, wanted.dtype.kind == "f"
-    a, b = found.astype(np.float64), wanted.astype(np.float64)
+    floats = wanted.dtype.kind == "f"
+    same, a, b = found == wanted, found.astype(np.float64), wanted.astype(np.float64)
     with np.errstate(all="ignore"):
-        if floating:
-            same |= np.isnan(a) & np.isnan(b)
-        error = np.where(same, 0.0, np.abs(a - b))
-        near = same | ((error <= limits["atol"] + (limits["rtol"] if floating else 0.0) * np.abs(b)) & np.isfinite(b))
+        error = np.where(
+            same, 0.0, np.maximum(np.abs(a - b), 0.0 if floats else 1.0)
+        )  # 1: integers that float64 cannot tell apart
+        within = error <= limits["atol"] + (limits["rtol"] if floats else 0.0) * np.abs(b)
+        near = same | (within & np.isfinite(a) & np.isfinite(b))
         noise, power = float(np.sum(error**2)), float(np.sum(b**2))
-        snr = float(10 * np.log10(power / noise)) if noise and power else None
-    worst = _finite(error.max() if error.size else 0.0)
-    good = bool(near.all()) or (limits["min_snr_db"] is not None and snr is not None and snr >= limits["min_snr_db"])
-    text = "max error {}".format("is no number" if worst is None else f"{worst:.3g}")
-    text += (
-        ""
-        if near.all()
-        else ", {} of {} values beyond {:g} + {:g} * |value|".format(
-            int((~near).sum()), near.size, limits["atol"], limits["rtol"]
-        )
-    )
-    text += (
-        "" if near.all() or limits["min_snr_db"] is None else ", SNR {} (least {:g} dB)".format(_db(snr), limits["min_snr_db"])
-    )
-    return good, text, worst, _finite(snr)
+        snr = _finite(10 * np.log10(power / noise)) if noise and power else None
+    worst = _finite(error.max()) if error.size else None
+    least = limits["min_snr_db"]
+    good = bool(near.all()) or (least is not None and snr is not None and snr >= least)
+    return good, _said(int((~near).sum()), near.size, worst, snr, least), worst, snr
 
 
-def _db(snr: float | None) -> str:
-    return "unknown" if snr is None else f"{snr:.3g} dB"
+def _said(far: int, count: int, worst: float | None, snr: float | None, least: float | None) -> str:
+    error = "no finite error" if worst is None else f"max error {worst:.3g}"
+    if not far:
+        return error if count else "no values"
+    ratio = "" if least is None else f", SNR {'unknown' if snr is None else f'{snr:.3g} dB'} (least {least:g} dB)"
+    return f"{error}, {far} of {count} values beyond tolerance{ratio}"
 
 
 def _finite(value: Any) -> float | None:
@@ -234,4 +238,6 @@ def _finite(value: Any) -> float | None:
 
 
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..artifact import Gate
 from ..recipe.outputs import EngineKit
 from ..sources import TOOLS
@@ -30,7 +32,11 @@ def plan(given: Shipping, table: EngineKit) -> Made:
         timing_cache=table.timing_cache,
         options=dict(provider.options),
     )
-    return Made({name: step[name] for name in _FILES}, {"kit": step}, judge=_judge)
+    return Made({name: step[name] for name in _FILES}, {"kit": step}, judge=_judge, about=_about)
+
+
+def _about(facts: Facts) -> Mapping[str, Mapping[str, str]]:
+    return {"engine.json": {"tensorrt": facts["kit"]["tensorrt"]}}
 
 
 def _judge(facts: Facts) -> list[Gate]:
