@@ -29,7 +29,7 @@ def promote(at: Repository, wanted: Promotion) -> Promoted:
     """OrtolanError when there is no such release, it is not signed, or the channel would go back unasked."""
     stored = at.manifest(wanted.tag)
     if stored is None:
-        raise OrtolanError(f"there is no {at.name}:{wanted.tag}", where=at.client.base, hint="./inv publish comes first")
+        raise OrtolanError(f"there is no release {wanted.tag}", where=at.where, hint="./inv publish comes first")
     new = _release(at, stored)
     _check(at, stored, new, wanted)
     present = at.manifest(wanted.channel)
@@ -78,11 +78,11 @@ def _sorted(found: Sequence[str]) -> tuple[list[str], list[str]]:
 def _check(at: Repository, stored: Stored, new: Known, wanted: Promotion) -> None:
     told = (new.release.tag, new.release.target, new.release.model)
     if told != (wanted.tag, wanted.target, wanted.model):
-        raise OrtolanError(f"{at.name}:{wanted.tag} is the release {' '.join(told)}", hint="publish it under its own name")
+        raise OrtolanError(f"{at.where}:{wanted.tag} is the release {' '.join(told)}", hint="publish it under its own name")
     check_waivers(_manifest(at, stored, new).waivers, wanted.tag, wanted.at.date())
     if not wanted.unsigned and not any(one.get("artifactType") == SIGNATURE_TYPE for one in referrers.of(at, stored.digest)):
         hint = f"./inv sign {wanted.tag}, then publish it again; or --unsigned"
-        raise OrtolanError(f"{at.name}:{wanted.tag} is not signed", hint=hint)
+        raise OrtolanError(f"{at.where}:{wanted.tag} is not signed", hint=hint)
 
 
 def _release(at: Repository, stored: Stored) -> Known:
@@ -90,24 +90,24 @@ def _release(at: Repository, stored: Stored) -> Known:
     data = _layer(at, stored, DESCRIPTION)
     listed = sums(_layer(at, stored, SUMS))
     if listed.get(DESCRIPTION) != digests.of_bytes(data):
-        raise OrtolanError(f"{DESCRIPTION} of {stored.digest} is not the one that {SUMS} lists", where=at.name)
+        raise OrtolanError(f"{DESCRIPTION} of {stored.digest} is not the one that {SUMS} lists", where=at.where)
     try:
         return Known(Release.model_validate_json(data), digests.of_bytes(data))
     except ValidationError as error:
-        raise OrtolanError(f"{stored.digest} is no release", where=at.name, why=str(error).splitlines()[0]) from error
+        raise OrtolanError(f"{stored.digest} is no release", where=at.where, why=str(error).splitlines()[0]) from error
 
 
 def _manifest(at: Repository, stored: Stored, new: Known) -> Manifest:
     data = _layer(at, stored, MANIFEST)
     if digests.of_bytes(data) != new.release.manifest:
-        raise OrtolanError(f"{MANIFEST} of {stored.digest} is not that of its release", where=at.name)
+        raise OrtolanError(f"{MANIFEST} of {stored.digest} is not that of its release", where=at.where)
     return Manifest.model_validate_json(data)
 
 
 def _layer(at: Repository, stored: Stored, path: str) -> bytes:
     found = [one for one in stored.json().get("layers", []) if one.get("annotations", {}).get(modelpack.FILEPATH) == path]
     if stored.json().get("artifactType") != modelpack.ARTIFACT_TYPE or len(found) != 1:
-        raise OrtolanError(f"{stored.digest} is no release", where=f"{at.client.base}/{at.name}", why=f"it has no layer {path}")
+        raise OrtolanError(f"{stored.digest} is no release", where=at.where, why=f"it has no layer {path}")
     return at.blob(str(found[0]["digest"]), int(found[0]["size"]))
 
 
@@ -122,7 +122,7 @@ def _read(at: Repository, entry: Mapping[str, Any]) -> Record:
     stored = at.manifest(str(entry["digest"]))
     layers = stored.json().get("layers", []) if stored else []
     if len(layers) != 1:
-        raise OrtolanError(f"{entry['digest']} is no record of a promotion", where=at.name)
+        raise OrtolanError(f"{entry['digest']} is no record of a promotion", where=at.where)
     return channel.read(at.blob(str(layers[0]["digest"]), int(layers[0]["size"])), at.name)
 
 

@@ -17,7 +17,7 @@ from .artifact import Artifact, Piece, artifact
 from .channel import Promotion
 from .follow import channels, promote
 from .outgoing import Outgoing
-from .patience import PATIENCE, Patience
+from .patience import PATIENCE, Patience, Transient, insist
 from .progress import moving, planned
 from .repository import Repository, repository
 from .store import Channels, Promoted, Published
@@ -112,20 +112,36 @@ def _all(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], None]]) -> None:
 
 
 def _verify(to: Repository, made: Artifact, *, deep: bool) -> None:
-    """OrtolanError unless the registry has the manifest, byte for byte, and every blob of it; ``deep`` reads them all back."""
+    """OrtolanError unless the registry has the manifest, byte for byte, and every blob of it; ``deep`` reads them all back.
+
+    What it just took it may not know yet everywhere, so that it is asked again before it is said to be lost.
+    """
+    what = f"finding in {to.where} what was sent there"
     for digest in (made.digest, *(str(one.entry()["digest"]) for one in made.referrers)):
-        if to.manifest(digest) is None:
-            raise OrtolanError(f"the registry has lost the manifest {digest}", hint="publish again")
+        insist(to.client.patience, what, partial(_verify_manifest, to, digest))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        _all(pool, [partial(_verify_blob, to, one, deep=deep) for one in made.pieces])
-    listed = {one.get("digest") for one in referrers.of(to, made.digest)}
-    lost = [one.artifact_type for one in made.referrers if one.entry()["digest"] not in listed]
-    if lost:
-        raise OrtolanError(f"the registry does not list {', '.join(lost)} of {made.digest}", hint="publish again")
+        _all(pool, [partial(insist, to.client.patience, what, partial(_verify_blob, to, one, deep=deep)) for one in made.pieces])
+    insist(to.client.patience, what, lambda: _verify_list(to, made))
 
 
 def _verify_blob(to: Repository, piece: Piece, *, deep: bool) -> None:
-    if not to.has_blob(piece.digest, piece.size):
-        raise OrtolanError(f"the registry has lost {piece.name}", why=piece.digest, hint="publish again")
+    _find(piece.name, lambda: to.has_blob(piece.digest, piece.size))
     if deep:
         to.prove_blob(piece.digest, piece.size)
+
+
+def _verify_manifest(to: Repository, digest: str) -> None:
+    _find(digest, lambda: to.manifest(digest) is not None)
+
+
+def _verify_list(to: Repository, made: Artifact) -> None:
+    listed = {one.get("digest") for one in referrers.of(to, made.digest)}
+    lost = [one for one in made.referrers if one.entry()["digest"] not in listed]
+    if lost:  # another client wrote its list over ours
+        referrers.push(to, lost)
+        raise Transient(f"it does not list {', '.join(one.artifact_type for one in lost)}")
+
+
+def _find(name: str, there: Callable[[], bool]) -> None:
+    if not there():
+        raise Transient(f"{name} is not there")

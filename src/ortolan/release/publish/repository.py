@@ -15,7 +15,7 @@ from ...errors import OrtolanError
 from ..behind import Sum
 from .address import Address
 from .credentials import Login
-from .http import Client, checked
+from .http import Client, checked, said
 from .patience import Patience, Transient, insist
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -54,6 +54,11 @@ class Repository:
         """Of something in it."""
         return f"/v2/{self.name}/{rest}"
 
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"{self.client.base}/{self.name}"
+
     def has_blob(self, digest: str, size: int) -> bool:
         """Whether the blob is there; OrtolanError when the registry says another size or digest of it."""
         answer = self.client.ask("HEAD", self.url(f"blobs/{digest}"), ok={200, 404})
@@ -73,7 +78,7 @@ class Repository:
             answer = checked(self.client.once("GET", self.url(f"blobs/{digest}"), stream=True), {200})
             return _same(_read(answer), digest)
 
-        return insist(self.client.patience, f"reading {digest} back", attempt)
+        return insist(self.client.patience, f"reading {self.where}@{digest}", attempt)
 
     def put_blob(self, data: bytes) -> None:
         """Store a small blob, unless it is there."""
@@ -86,7 +91,7 @@ class Repository:
             headers = {"Content-Type": "application/octet-stream"}
             checked(self.client.once("PUT", closed(location(begun), digest), headers=headers, body=data), {200, 201, 204})
 
-        insist(self.client.patience, f"uploading a record to {self.name}", attempt)
+        insist(self.client.patience, f"uploading a record to {self.where}", attempt)
 
     def prove_blob(self, digest: str, size: int) -> None:
         """Read a blob of any size back and hash it. OrtolanError when it is another."""
@@ -99,7 +104,7 @@ class Repository:
             if (found.digest, found.size) != (digest, size):
                 raise Transient(f"the registry gives {found.digest} of {found.size} bytes for {digest} of {size}")
 
-        insist(self.client.patience, f"reading {digest} back", attempt)
+        insist(self.client.patience, f"reading {self.where}@{digest}", attempt)
 
     def manifest(self, reference: str) -> Stored | None:
         """The manifest or index of a tag or digest; None when there is none."""
@@ -117,12 +122,21 @@ class Repository:
                 _same(data, told or digests.of_bytes(data)), digests.of_bytes(data), media, answer.headers.get("ETag", "")
             )
 
-        return insist(self.client.patience, f"reading the manifest of {self.name}:{reference}", attempt)
+        return insist(self.client.patience, f"reading the manifest of {self.where}:{reference}", attempt)
 
     def put_manifest(self, reference: str, data: bytes, media_type: str = MANIFEST_TYPE, etag: str = "") -> requests.Response:
         """Store a manifest under a tag or its digest; with ``etag``, only over what has it (412 where a registry heeds that)."""
         headers = {"Content-Type": media_type, **({"If-Match": etag} if etag else {})}
-        return self.client.ask("PUT", self.url(f"manifests/{reference}"), ok={200, 201, 412}, headers=headers, body=data)
+
+        def attempt() -> requests.Response:
+            answer = self.client.once("PUT", self.url(f"manifests/{reference}"), headers=headers, body=data)
+            if answer.status_code in {400, 404} and "BLOB_UNKNOWN" in said(
+                answer
+            ):  # it was seen there: another server lags behind
+                raise Transient(said(answer))
+            return checked(answer, {200, 201, 412})
+
+        return insist(self.client.patience, f"storing {self.where}:{reference}", attempt)
 
     def tags(self) -> list[str]:
         """All tags, channels among them; none when there is no such repository."""

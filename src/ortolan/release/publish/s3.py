@@ -127,6 +127,7 @@ class Bucket:
             "Bucket": self.name,
             "Key": self._key(key),
             "Body": body,
+            "ChecksumAlgorithm": "SHA256",
             "ChecksumSHA256": checksum,
             "Metadata": {_DIGEST: hashed},
         }
@@ -206,7 +207,7 @@ def _changed(name: str, where: str) -> OrtolanError:
 
 
 def _of_parts(path: Path) -> str:
-    """S3's checksum of an object in parts: that of the parts' checksums. A dash and their number follow it, but not everywhere."""
+    """S3's checksum of an object in parts: that of the parts' checksums. Mostly a dash and their number follow it."""
     parts = list[bytes]()
     with path.open("rb") as stream:
         while piece := stream.read(PART):

@@ -88,7 +88,7 @@ class Upload:
 
     def run(self) -> None:
         """Return when the registry has the blob. OrtolanError when it will not take it."""
-        what = f"uploading {self._blob.file.name} to {self._repository.name}"
+        what = f"uploading {self._blob.file.name} to {self._repository.where}"
         insist(self._repository.client.patience, what, self._attempt, progress=lambda: self._landed)
 
     def _attempt(self) -> None:

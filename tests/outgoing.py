@@ -1,0 +1,46 @@
+"""Real releases for tests of publishing: a build made by hand, bundled as ./inv bundle does, signed with a throw-away key."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import builds
+from ortolan.events import Event
+from ortolan.release import layout
+from ortolan.release.bundle import Options, bundle
+from ortolan.release.source import source
+from ortolan.revision import Revision
+from releases import Key, make_key
+
+TARGET, MODEL = "device", "net"
+TAG = "net-0123456789ab-opset17-ort1.17.3"
+LATER = "net-ba9876543210-opset17-ort1.17.3"
+_DAY = date(2024, 1, 1)
+
+
+def release(
+    root: Path, files: Mapping[str, bytes] = builds.FILES, *, sequence: int = 10, signed: bool = True, **changes: Any
+) -> Path:
+    """A release folder below ``root``."""
+    made = bundle(
+        source(builds.built(root, files, **changes), _DAY),
+        Options(root / "dist", Revision("0" * 40, None), sequence, plain=False),
+    )
+    shutil.rmtree(root / "build")  # publishing needs the release alone
+    if signed:
+        key(root).sign(made.folder / layout.SUMS)
+    return made.folder
+
+
+def key(root: Path) -> Key:
+    """The key of a folder of releases."""
+    folder = root / "keys"
+    return make_key(folder) if not folder.exists() else Key(folder / "key", folder / "allowed_signers", "release@example.org")
+
+
+def quiet(_: Event) -> None:
+    """Progress that nobody looks at."""
