@@ -12,8 +12,8 @@ from typing import Generic, Self, TypeVar
 from .tarball import Contents
 
 Item = TypeVar("Item")
-AHEAD = 8
-"""So many items wait at most: with pieces of 1 MiB, 8 MiB for each worker."""
+AHEAD = 4
+"""So many items wait at most: with pieces of 1 MiB, 4 MiB for each worker."""
 
 
 class Behind(Generic[Item]):
