@@ -61,11 +61,11 @@ def test_a_device_that_has_the_old_release_gets_the_new_one(workspace: Workspace
     plain = tmp_path / "tar"
     plain.write_bytes(installed(two[0], tmp_path / "unpacked"))
     for words in ([], ["--method", "zstd"], ["--method", "bsdiff"]):
-        done = call(workspace, "delta", *map(str, two), *words)
+        done = call(workspace, "delta", str(two[0]), str(two[1]), *words)
         assert done.returncode == 0, done.stderr
         (path,) = two[1].glob("delta-*.json")
         told = json.loads(path.read_text())
-        assert done.stdout.splitlines()[-1].startswith(f"{path}: {told['method']}, ")
+        assert done.stdout.splitlines()[-1].startswith(f"new/{path.name}: {told['method']}, ")
         assert told["size"] <= 0.01 * layout.read(two[1]).zst.size
         assert digest.of_file(plain) == told["from"]
         patch, new = two[1] / told["file"], tmp_path / f"new{len(words)}-{told['method']}"

@@ -27,7 +27,7 @@ def run(root: Path, old: str, new: str, *, target: str, method: str, as_json: bo
     if as_json:
         dump(_told(made))
     else:
-        print("\n".join(_lines(made)))
+        print("\n".join(_lines(made, root)))
 
 
 def _method(name: str) -> Method | None:
@@ -39,11 +39,14 @@ def _method(name: str) -> Method | None:
     return None
 
 
-def _lines(made: Made) -> list[str]:
+def _lines(made: Made, root: Path) -> list[str]:
     full = made.new.zst.size
     rows = [(TAR, size(made.new.tar.size), f"{made.new.tar.size / full:.0%}", ""), (ZST, size(full), "100%", "")]
     rows += [_row(one, full) for one in made.tried]
-    end = f"{made.path}: {made.delta.method}, {size(made.delta.size)}" if made.delta else f"send the full bundle: {made.why}"
+    end = f"send the full bundle: {made.why}"
+    if made.delta and made.path:
+        path = made.path.relative_to(root) if made.path.is_relative_to(root) else made.path
+        end = f"{path}: {made.delta.method}, {size(made.delta.size)}"
     cells = table(("", "size", "of full", "gives NEW by"), rows)
     return [f"{made.old.tag} → {made.new.tag}", *(f"  {line}" for line in cells), end]
 
