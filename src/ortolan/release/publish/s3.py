@@ -178,7 +178,7 @@ def bucket(address: Address) -> Bucket:
         retries={"mode": "standard", "max_attempts": 6}, s3={"addressing_style": "path"} if own else {},
         request_checksum_calculation="when_required", response_checksum_validation="when_required",
     )  # fmt: skip
-    return Bucket(boto3.client("s3", config=config), address.host, address.path)
+    return Bucket(boto3.Session().client("s3", config=config), address.host, address.path)
 
 
 @contextmanager
