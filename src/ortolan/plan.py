@@ -209,7 +209,7 @@ def _samples(job: Job, normalise: Step, sizes: Mapping[str, int]) -> Step:
         read,
         inputs=job.inputs(),
         axes={**job.model.recipe.axes, **sizes},
-        count=job.model.recipe.parity.samples,
+        count=job.model.recipe.samples,
         data=spec.model_dump(mode="json") if spec else None,
     )
 

@@ -6,11 +6,14 @@ from typing import Any
 
 from ..sources import Job
 from ..step import Step
-from . import onnx, pytorch
+from . import estimators, onnx, pytorch
 
 KINDS: dict[str, Any] = {
+    "lightgbm": estimators,
     "onnx": onnx,
     "pytorch": pytorch,
+    "sklearn": estimators,
+    "xgboost": estimators,
 }
 """The module of each kind.
 

@@ -254,7 +254,7 @@ class Parity(Strict):
 
     rtol: float = Field(default=1e-3, ge=0)
     atol: float = Field(default=1e-5, ge=0)
-    samples: int = Field(default=2, ge=1, le=64)
+    samples: int | None = Field(default=None, ge=1, le=64, description="2 where absent, 32 for models on tables of numbers")
 
 
 class NpzData(Strict):
@@ -356,6 +356,11 @@ class Model(Strict):
     def _together(self) -> Self:
         check([*self._complete(), *self._known_axes()])
         return self
+
+    @property
+    def samples(self) -> int:
+        """How many samples parity is measured on."""
+        return self.source.SAMPLES if self.parity.samples is None else self.parity.samples
 
     def _complete(self) -> Iterator[Mistake]:
         if not self.source.TELLS_INPUTS and not self.input:

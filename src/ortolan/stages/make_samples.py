@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import axes, canon, data, tensors
+from .lib import axes, canon, data, tensors, tree_samples
 from .lib.refused import Refused
 
 if TYPE_CHECKING:
@@ -25,13 +25,14 @@ _HINT = "make the recipe's [[input]] fit the model"
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: ``source`` (``data`` or ``random``), ``count``, ``shapes`` of the first sample's tensors."""
-    model = canon.describe(canon.load(inputs["model"]))["inputs"]
-    wanted = [_wanted(each, given, params["axes"]) for each, given in _pairs(model, params["inputs"])]
+    model = canon.load(inputs["model"])
+    wanted = [_wanted(each, given, params["axes"]) for each, given in _pairs(canon.describe(model)["inputs"], params["inputs"])]
     if params["data"] is not None:
         streamed = data.samples(inputs["data"], params["data"], wanted)
         samples: list[dict[str, Any]] = [sample.feeds for sample in itertools.islice(streamed, params["count"])]
     else:
-        samples = [{each["name"]: _random(each, index) for each in wanted} for index in range(params["count"])]
+        known = tree_samples.thresholds(model)
+        samples = [{each["name"]: _random(each, index, known) for each in wanted} for index in range(params["count"])]
     tensors.write_samples(out / "samples.npz", samples)
     shapes = {name: list(array.shape) for name, array in sorted(samples[0].items())}
     return {"source": "random" if params["data"] is None else "data", "count": len(samples), "shapes": shapes}
@@ -66,8 +67,11 @@ def _wanted(model: Mapping[str, Any], recipe: Mapping[str, Any], sizes: Mapping[
     return {"name": name, "dtype": model["dtype"], "shape": axes.sized(name, have, said, sizes), "range": recipe.get("range")}
 
 
-def _random(each: Mapping[str, Any], index: int) -> NDArray[Any]:
-    """Floats within ``range`` or -1 to 1, integers within it or 0 to 1, booleans of both kinds; seeded by sample and name."""
+def _random(each: Mapping[str, Any], index: int, known: Mapping[str, tree_samples.Thresholds]) -> NDArray[Any]:
+    """Floats within ``range`` or -1 to 1, integers within it or 0 to 1, booleans of both kinds; seeded by sample and name.
+
+    What trees read, and has no ``range``, is drawn from their thresholds.
+    """
     import numpy as np
 
     kind = _numpy(each)
@@ -77,6 +81,8 @@ def _random(each: Mapping[str, Any], index: int) -> NDArray[Any]:
     if kind.kind in "biu":
         low, high = each["range"] or (0, 1)
         return generator.integers(int(low), int(high), shape, endpoint=True).astype(kind)
+    if each["name"] in known and not each["range"]:
+        return tree_samples.draw(generator, tuple(shape), known[each["name"]], kind)
     low, high = each["range"] or (-1.0, 1.0)
     return generator.uniform(low, high, shape).astype(kind)
 

@@ -10,12 +10,15 @@ from pydantic import Field
 
 from ..nearest import did_you_mean
 from .base import SourceTable
+from .lightgbm import LightGBMSource
 from .look import Look, Missing, Offer
 from .onnx import OnnxSource
 from .pytorch import PyTorchSource
+from .sklearn import SklearnSource
+from .xgboost import XGBoostSource
 
-Source = Annotated[PyTorchSource | OnnxSource, Field(discriminator="kind")]
-TABLES: tuple[type[SourceTable], ...] = (PyTorchSource, OnnxSource)
+Source = Annotated[PyTorchSource | OnnxSource | SklearnSource | XGBoostSource | LightGBMSource, Field(discriminator="kind")]
+TABLES: tuple[type[SourceTable], ...] = (PyTorchSource, OnnxSource, SklearnSource, XGBoostSource, LightGBMSource)
 """Every kind; the first that knows a file has it."""
 SUFFIXES = tuple(dict.fromkeys(suffix for table in TABLES for suffix in table.SUFFIXES))
 """What files of models are called."""
@@ -54,16 +57,6 @@ def _kind(table: type[SourceTable]) -> str:
 
 
 __all__ = [
-    "SUFFIXES",
-    "TABLES",
-    "Look",
-    "Missing",
-    "Offer",
-    "OnnxSource",
-    "PyTorchSource",
-    "Source",
-    "SourceTable",
-    "kind_of",
-    "recognise",
-    "unknown",
-]
+    "SUFFIXES", "TABLES", "LightGBMSource", "Look", "Missing", "Offer", "OnnxSource", "PyTorchSource", "SklearnSource", "Source",
+    "SourceTable", "XGBoostSource", "kind_of", "recognise", "unknown",
+]  # fmt: skip

@@ -28,11 +28,13 @@ class SourceTable(Strict):
     """One kind of source: its keys, the files that it names, and how its files are recognised.
 
     ``SUFFIXES`` are what files of this kind are called. ``TELLS_INPUTS`` is false where a recipe must have ``[[input]]``.
+    ``SAMPLES`` is how many samples parity is measured on where the recipe does not say.
     """
 
     model_config = ConfigDict(json_schema_extra=_kind_may_be_absent)
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     TELLS_INPUTS: ClassVar[bool] = True
+    SAMPLES: ClassVar[int] = 2
 
     @property
     def main(self) -> str:
