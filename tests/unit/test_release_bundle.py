@@ -167,6 +167,7 @@ HARMS: dict[str, tuple[str, Harm]] = {
     "no manifest": ("not the manifest of a build", lambda f: (f / NAME).unlink()),
     "half a manifest": ("not the manifest of a build", lambda f: (f / NAME).write_bytes((f / NAME).read_bytes()[:100])),
     "an empty one": ("not the manifest of a build", lambda f: (f / NAME).write_bytes(b"[]")),
+    "another shape": ("not a manifest that this ortolan reads", lambda f: (f / NAME).write_bytes(b'{"manifest_version": 1}')),
     "no build": ("not the manifest of a build", shutil.rmtree),
 }  # fmt: skip
 

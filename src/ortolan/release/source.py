@@ -97,7 +97,10 @@ def _manifest(path: Path) -> tuple[bytes, Manifest]:
         raise _again("not the manifest of a build", path, str(error)) from error
     if version != manifest.VERSION:
         raise _again(f"a manifest of version {version}", path, f"this ortolan reads version {manifest.VERSION}")
-    made = manifest.read(path)
+    try:
+        made = manifest.read(path)
+    except OrtolanError as error:
+        raise _again("not a manifest that this ortolan reads", path, "another ortolan built it, or it is damaged") from error
     if PREFLIGHT_INSIDE not in contents(made):
         raise _again(f"the build has no {PREFLIGHT_INSIDE}", path, "an older ortolan built it")
     return written, made
