@@ -109,13 +109,13 @@ def _changes(line: str, root: str) -> bool:
 def test_everything_is_on_the_disk_before_the_switch(device: Device, tmp_path: Path) -> None:
     """In the order of system calls: each file and folder of the new slot is synced, then renamed, then linked to."""
     log = tmp_path / "log"
-    command = ["strace", "-y", "-o", str(log), "-e", "trace=openat,write,fsync,rename,renameat,renameat2,mkdir"]
+    command = ["strace", "-f", "-y", "-o", str(log), "-e", "trace=openat,write,fsync,rename,renameat,renameat2,mkdir"]
     subprocess.run([*command, *device.command("install", tmp_path / "release-2")], check=True, capture_output=True)
-    lines = log.read_text(errors="replace").splitlines()
+    lines = [line.partition(" ")[2].lstrip() for line in log.read_text(errors="replace").splitlines()]
     switch = next(n for n, line in enumerate(lines) if line.startswith("rename") and line.count("current") == 2)
     named = next(n for n, line in enumerate(lines) if line.startswith("rename") and "slots/.new" in line and "slots/b" in line)
     new = device.folder / "slots" / ".new"
-    synced = {re.sub(r"^fsync\(\d+<(.*)>\).*", r"\1", line) for line in lines[:named] if line.startswith("fsync")}
+    synced = {re.sub(r"^fsync\(\d+<([^>]*)>.*", r"\1", line) for line in lines[:named] if line.startswith("fsync")}
     slot = device.folder / "slots" / "b"
     wanted = {new / path.relative_to(slot) for path in [slot, *slot.rglob("*")]}
     parts = {str(path) for path in wanted if ".ortolan/" not in str(path)}
