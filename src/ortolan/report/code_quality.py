@@ -11,7 +11,7 @@ from .. import digest
 from ..artifact import Gate, Outcome
 from ..ci.records import Record
 from ..recipe.toml_lines import Keys, line_of, lines
-from .junit import said
+from .junit import plain, said
 
 _TARGET: Mapping[str, Keys] = {
     "size": ("gates", "max_size"),
@@ -53,10 +53,10 @@ def _entries(record: Record, root: Path, top: Path) -> Iterator[dict[str, Any]]:
 
 
 def _entry(record: Record, what: str, words: str, severity: str, location: Mapping[str, Any]) -> dict[str, Any]:
-    identity = {"target": record.target, "model": record.model, "what": what}
+    identity = {"target": record.target, "model": record.model, "what": plain(what)}
     return {
-        "check_name": f"ortolan/{what.partition(' ')[0].partition('@')[0]}",
-        "description": words,
+        "check_name": plain(f"ortolan/{what.partition(' ')[0].partition('@')[0]}"),
+        "description": plain(words),
         "fingerprint": digest.short(digest.of_json("finding", identity), 40),
         "severity": severity,
         "location": dict(location),

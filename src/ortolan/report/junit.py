@@ -22,7 +22,7 @@ def junit(records: Sequence[Record]) -> bytes:
         _suite(top, one)
     _count(top, list(top.iter("testcase")))
     ET.indent(top)
-    return ET.tostring(top, encoding="utf-8", xml_declaration=True) + b"\n"
+    return f"{ET.tostring(top, encoding='unicode')}\n".encode()
 
 
 def _suite(top: ET.Element, record: Record) -> None:
