@@ -234,12 +234,16 @@ def _version(rules: Mapping[str, Any], newest: str, runtime: Mapping[str, Any]) 
     limit = f">= {oldest}, checked up to {newest}"
     if not _numbers(found) or rules["platform"] == "web":
         return _unknown_version(rules, limit, runtime)
-    measured = f"{found}, {runtime['where']}" if runtime["where"] else found
+    of = f"asked of {runtime['where']}" if runtime["where"] else ""
     if _numbers(found) < _numbers(oldest):
-        return check("runtime", "fail", measured, limit, f"older than {oldest}, the oldest that the bundle was checked in")
+        return check("runtime", "fail", found, limit, _and(f"older than {oldest}, the oldest that the bundle was checked in", of))
     if _numbers(found) > _numbers(newest):
-        return check("runtime", "warn", measured, limit, f"newer than {newest}, the newest that the bundle was checked in")
-    return check("runtime", "pass", measured, limit)
+        return check("runtime", "warn", found, limit, _and(f"newer than {newest}, the newest that the bundle was checked in", of))
+    return check("runtime", "pass", found, limit, of)
+
+
+def _and(*words: str) -> str:
+    return "; ".join(filter(None, words))
 
 
 def _unknown_version(rules: Mapping[str, Any], limit: str, runtime: Mapping[str, Any]) -> Check:
@@ -303,8 +307,9 @@ def _disk(size: int, found: Mapping[str, Any]) -> Check:
     need = 2 * size + ROOM
     if not found["folder"]:
         return check("disk", "not-run", limit=f">= {need:,} B", why="the free space is not known")
-    why = "" if found["free"] >= need else f"the bundle has {size:,} B; it is fetched and unpacked while the one before it stays"
-    return check("disk", "fail" if why else "pass", f"{found['free']:,} B free in {found['folder']}", f">= {need:,} B", why)
+    good, where = found["free"] >= need, f"in {found['folder']}"
+    why = where if good else _and(where, f"the bundle of {size:,} B is fetched and unpacked while the one before it stays")
+    return check("disk", "pass" if good else "fail", f"{found['free']:,} B free", f">= {need:,} B", why)
 
 
 # --- engines: files for some devices alone --------------------------------------------------------------------------
@@ -331,6 +336,11 @@ def _capability(text: str) -> str:
     return f"{match[1]}.{match[2]}" if match else text
 
 
+def _wish(key: str, about: Mapping[str, str]) -> str:
+    """What an engine asks for, in the device's words."""
+    return _capability(about[key]) if key == "compute_capability" else about[key]
+
+
 COMPARED = {
     "compute_capability": lambda wanted, found: _capability(wanted) == found,
     "tensorrt_rtx": _release,  # NVIDIA: engines open in the very release that made them
@@ -354,7 +364,7 @@ def _engines(engines: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> 
 def _engine(group: Sequence[Mapping[str, Any]], keys: Sequence[str], facts: Mapping[str, Any]) -> Check:
     name = "engine " + " or ".join(one["file"] for one in group)
     found = {key: facts.get(key, {"values": [], "why": "not known"}) for key in keys}
-    limit = ", ".join(f"{key} {' or '.join(dict.fromkeys(_capability(one['about'][key]) for one in group))}" for key in keys)
+    limit = ", ".join(f"{key} {' or '.join(dict.fromkeys(_wish(key, one['about']) for one in group))}" for key in keys)
     measured = ", ".join(f"{key} {' and '.join(one['values'])}" for key, one in found.items() if one["values"])
     best = min((_differs(one["about"], found) for one in group), key=len, default=[])
     unknown = [f"{key}: {one['why'] or 'not known'}" for key, one in found.items() if not one["values"]]
@@ -367,7 +377,7 @@ def _engine(group: Sequence[Mapping[str, Any]], keys: Sequence[str], facts: Mapp
 
 def _differs(about: Mapping[str, str], found: Mapping[str, Any]) -> list[str]:
     return [
-        f"{key} is {' and '.join(one['values'])}, not {_capability(about[key])}"
+        f"{key} is {' and '.join(one['values'])}, not {_wish(key, about)}"
         for key, one in found.items()
         if one["values"] and not any(COMPARED[key](about[key], value) for value in one["values"])
     ]
@@ -538,8 +548,7 @@ def _tried(
 def _state(found: Mapping[str, Any], why: str) -> dict[str, str]:
     if not found:
         return {"state": "fails", "why": why}
-    reason = "; ".join(filter(None, [found["why"], found["said"] if found["state"] == "fails" else ""]))
-    return {"state": found["state"], "why": reason}
+    return {"state": found["state"], "why": _and(found["why"], found["said"] if found["state"] == "fails" else "")}
 
 
 def _identity(asking: Asking, python: str, keys: Sequence[str]) -> dict[str, Any]:

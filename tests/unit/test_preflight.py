@@ -188,7 +188,7 @@ def perfect(rules: Any) -> Any:
     engines: dict[str, Any] = {}
     for one in rules["engines"]:
         for key, value in one["about"].items():
-            engines.setdefault(key, {"values": [], "why": ""})["values"].append(PROGRAM._capability(value))
+            engines.setdefault(key, {"values": [], "why": ""})["values"].append(PROGRAM._wish(key, {key: value}))
     system, _, architecture = rules["platform"].partition("/")
     return {
         "facts_version": 1,
@@ -299,6 +299,17 @@ def test_a_bundle_for_browsers_asks_a_device_for_room_alone() -> None:
 def test_what_engines_say_is_compared_as_its_maker_compares_it(key: str, wanted: str, found: str, good: bool) -> None:
     assert PROGRAM.COMPARED[key](wanted, found) is good
     assert set(PROGRAM.COMPARED) == set(PROGRAM.IDENTITY)
+
+
+def test_an_engine_for_another_snapdragon_names_both() -> None:
+    given = raw()
+    given["preflight"]["engines"] = [{"file": "model_ctx.onnx", "provider": QNN, "about": {"soc": "SM8650", "htp_arch": "75"}}]
+    facts = perfect(given["preflight"])
+    assert judged(given, facts)["engine model_ctx.onnx"]["outcome"] == "pass"
+    facts["engines"]["soc"]["values"] = ["SM8750"]
+    found = judged(given, facts)["engine model_ctx.onnx"]
+    assert (found["outcome"], found["measured"], found["limit"]) == ("fail", "soc SM8750", "soc SM8650")
+    assert found["why"] == "made for another device: soc is SM8750, not SM8650"
 
 
 def of(form: Any) -> st.SearchStrategy[Any]:
