@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -108,7 +109,7 @@ def htpasswd(folder: Path) -> dict[str, Any]:
     return {"htpasswd": {"realm": "models", "path": str(folder / "htpasswd")}}
 
 
-Action = Literal["unknown", "refuse", "busy", "wait", "reset", "lose", "truncate", "wrong"]
+Action = Literal["lie", "unknown", "refuse", "busy", "wait", "reset", "lose", "truncate", "wrong"]
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Fault:
 
     ``refuse``: 403. ``unknown``: 405. ``busy``: 500. ``wait``: 429 with Retry-After. ``reset``: the connection breaks before the
     registry hears of it. ``lose``: it breaks before the answer. ``truncate``: half of the answer. ``wrong``: an answer with one
-    byte changed.
+    byte changed. ``lie``: another length of what is there.
     """
 
     action: Action
@@ -139,12 +140,17 @@ class Asked:
 
 @dataclass
 class Proxy:
-    """``host`` leads to the registry; ``asked`` is what came by."""
+    """``host`` leads to the registry; ``asked`` is what came by.
+
+    With ``referrers`` it stands for a registry that has the referrers API of OCI 1.1, which Debian's does not: it keeps the
+    lists, and gives them out two by two.
+    """
 
     registry: Registry
     faults: list[Fault] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
+    referrers: dict[str, list[dict[str, Any]]] | None = None
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -229,6 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
                 b'{"errors": [{"code": "UNKNOWN", "message": "no"}]}',
             )
             return
+        if self.proxy.referrers is not None and "/referrers/" in self.path:
+            self._list(self.proxy.referrers)
+            return
         answer, data = self._forward(body)
         asked.status = answer.status
         if fault == "lose":
@@ -237,7 +246,34 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(answer.status, dict(answer.getheaders()), data[: len(data) // 2])
             self._break()
         else:
-            self._answer(answer.status, dict(answer.getheaders()), _changed(data) if fault == "wrong" else data)
+            headers = dict(answer.getheaders()) | self._subject(body)
+            if fault == "lie" and answer.status == 200:
+                headers["Content-Length"] = str(int(headers["Content-Length"]) + 1)
+            self._answer(answer.status, headers, _changed(data) if fault == "wrong" else data)
+
+    def _subject(self, body: bytes) -> dict[str, str]:
+        """The header by which a registry with the referrers API says that it has listed a manifest."""
+        listed = self.proxy.referrers
+        value = json.loads(body) if listed is not None and self.command == "PUT" and "/manifests/" in self.path else {}
+        if listed is None or "subject" not in value:
+            return {}
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        about = {"artifactType": value["artifactType"], "annotations": value.get("annotations", {})}
+        entries = listed.setdefault(value["subject"]["digest"], [])
+        if digest not in {one["digest"] for one in entries}:
+            entries.append({"mediaType": value["mediaType"], "digest": digest, "size": len(body), **about})
+        return {"OCI-Subject": value["subject"]["digest"]}
+
+    def _list(self, listed: dict[str, list[dict[str, Any]]]) -> None:
+        path, _, page = self.path.partition("?page=")
+        start, entries = 2 * int(page or 0), listed.get(path.rpartition("/")[2], [])
+        index = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": entries[start : start + 2],
+        }
+        more = {"Link": f'<{path}?page={start // 2 + 1}>; rel="next"'} if len(entries) > start + 2 else {}
+        self._answer(200, more, json.dumps(index).encode())
 
     def _forward(self, body: bytes) -> tuple[HTTPResponse, bytes]:
         connection = HTTPConnection("127.0.0.1", self.proxy.registry.port, timeout=60)

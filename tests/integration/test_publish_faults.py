@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -115,6 +116,7 @@ def test_what_fails_for_a_while_is_done_all_the_same(
         (Fault("wrong", "GET .*/manifests/sha256:", times=10**6), "the registry gives sha256:.* for sha256:"),
         (Fault("truncate", "GET .*/manifests/sha256:", times=10**6), "reading the manifest of .* failed"),
         (Fault("lose", "PATCH ", times=10**6), "uploading .* failed"),
+        (Fault("lie", "HEAD .*/blobs/", times=10**6), "the registry does not have blob sha256:.* it says sha256:.* bytes"),
     ],
     ids=lambda value: f"{value.action} {value.where}" if isinstance(value, Fault) else "",
 )
@@ -277,6 +279,25 @@ def test_a_publish_that_is_killed_leaves_no_tag_or_a_whole_one(
         sizes = {one.digest: one.size for one in artifact(release).pieces}
         assert proxy.sent("PUT .*/blobs/uploads/") <= sum(size for digest, size in sizes.items() if digest not in there)
     assert tagged(server, release)
+
+
+def test_ctrl_c_ends_a_publish_soon_and_leaves_no_tag(server: Registry, release: Outgoing, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", PROGRAM, str(release.folder)]
+    with proxied(server) as proxy:
+        running = subprocess.Popen(
+            [*words, proxy.host, str(tmp_path / "uploads"), str(CHUNK)], env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+        def interrupt(_: str) -> None:
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+
+        with Interrupted(proxy, "PATCH", 5, interrupt):
+            _, said = running.communicate(timeout=60)
+        assert b"KeyboardInterrupt" in said
+        assert proxy.count("PATCH ") < BIG
+    assert not tagged(server, release)
 
 
 def test_two_at_once_both_succeed(server: Registry, release: Outgoing, tmp_path: Path) -> None:

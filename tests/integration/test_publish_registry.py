@@ -142,6 +142,21 @@ def test_the_list_of_referrers_is_an_index_under_the_fallback_tag(at: Store, tmp
         assert entry["size"] == len(stored.data)
 
 
+def test_a_registry_with_the_referrers_api_keeps_the_list_itself(server: registries.Registry, tmp_path: Path, base: str) -> None:
+    with registries.proxied(server) as proxy:
+        proxy.referrers = {}
+        at = store(proxy.host, tmp_path, base)
+        done = at.publish(outgoing(made.release(tmp_path)))
+        at.promote(promotion())
+        kinds = [one["artifactType"] for one in referrers.of(inside(at), done.digest)]
+        assert sorted(kinds) == [
+            "application/vnd.cyclonedx+json", "application/vnd.in-toto+json", "application/vnd.ortolan.promotion.v1+json",
+            "application/vnd.ortolan.ssh-signature.v1",
+        ]  # fmt: skip
+        assert at.channels(made.TARGET, made.MODEL).records["stable"].tag == made.TAG
+        assert sorted(inside(at).tags()) == sorted([made.TAG, "stable"])
+
+
 def test_oras_reads_it_back(at: Store, tmp_path: Path) -> None:
     folder = made.release(tmp_path)
     at.publish(outgoing(folder))
@@ -211,6 +226,15 @@ def test_a_channel_goes_back_and_forth_only_when_asked_to(at: Store, tmp_path: P
     record = at.channels(made.TARGET, made.MODEL).records["stable"]
     assert [one.tag for one in record.history] == [made.LATER, made.TAG, made.LATER]
     assert record.at == "2024-05-01T02:00:00Z"
+
+
+def test_a_release_that_is_signed_anew_has_both_signatures(at: Store, tmp_path: Path) -> None:
+    folder = made.release(tmp_path)
+    done = at.publish(outgoing(folder))
+    made.key(tmp_path).sign(folder / layout.SUMS)
+    assert at.publish(outgoing(folder)).digest == done.digest
+    kinds = [one["artifactType"] for one in referrers.of(inside(at), done.digest)]
+    assert kinds.count("application/vnd.ortolan.ssh-signature.v1") == 2
 
 
 def test_a_channel_that_leads_there_already_stays(at: Store, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -83,12 +84,19 @@ class Registry:
             missing = [one for one, known in zip(made.pieces, there, strict=True) if not known]
             self.emit(planned(one.size for one in missing))
             blobs = _blobs(missing, release, folder)
-            _all(pool, [partial(self._upload, to, one, blob) for one, blob in blobs])
+            stop = threading.Event()
+            _all(pool, [partial(self._upload, to, one, blob, stop) for one, blob in blobs], stop)
         return sum(one.size for one in missing)
 
-    def _upload(self, to: Repository, piece: Piece, blob: Blob) -> None:
+    def _upload(self, to: Repository, piece: Piece, blob: Blob, stop: threading.Event) -> None:
         with moving(self.emit, piece.name, piece.size) as tell:
-            Upload(to, blob, self.sessions, tell, self.chunk).run()
+
+            def heard(there: int) -> None:
+                if stop.is_set():
+                    raise OrtolanError(f"{piece.name} was not sent to its end", why="another file failed")
+                tell(there)
+
+            Upload(to, blob, self.sessions, heard, self.chunk).run()
 
 
 def _blobs(pieces: Sequence[Piece], release: Outgoing, folder: Path) -> list[tuple[Piece, Blob]]:
@@ -100,12 +108,16 @@ def _blobs(pieces: Sequence[Piece], release: Outgoing, folder: Path) -> list[tup
     return [(p, Blob(p.digest, p.size, p.source if isinstance(p.source, Path) else folder / p.digest)) for p in pieces]
 
 
-def _all(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], None]]) -> None:
-    """Run all; at the first failure, begin no more and raise it."""
+def _all(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], None]], stop: threading.Event | None = None) -> None:
+    """Run all; at the first failure, or Ctrl-C, begin no more, let those that run ``stop``, and raise it."""
     waiting = [pool.submit(call) for call in calls]
     try:
         for one in as_completed(waiting):
             one.result()
+    except BaseException:
+        if stop:
+            stop.set()
+        raise
     finally:
         for one in waiting:
             one.cancel()
