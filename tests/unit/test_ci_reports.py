@@ -186,6 +186,13 @@ def test_records_are_picked_by_name(tmp_path: Path) -> None:
         records(tmp_path, ["ios"], ["net"])
 
 
+def test_the_record_of_an_image_is_none_of_a_build(tmp_path: Path) -> None:
+    told = json.dumps({"ok": True, "tag": TAG, "gates": [], "errors": []})
+    write(tmp_path, "web", "net.image", told)
+    write(tmp_path, "web", f"{TAG}.image", '{"id": "sha256:0"}')
+    assert [one.name for one in records(tmp_path, [], [])] == ["net.image for web"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ok": true, "tag": "", "errors": [], "gates": [{"name": "size"}]}'])
 def test_a_record_that_is_none_is_named(tmp_path: Path, text: str) -> None:
     write(tmp_path, "web", "digits", text)
