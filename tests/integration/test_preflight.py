@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from conftest import ROOT, SmallDisk, Workspace
-from device_programs import PREFLIGHT, checks, interpreter, module, names, outcomes, run
+from device_programs import PREFLIGHT, SELFTEST, checks, interpreter, module, names, outcomes, run
 from manifests import manifest
 from ortolan import runtime
 from ortolan.manifest import EnginePart, Manifest, NeededProvider
@@ -313,3 +314,22 @@ def test_a_build_holds_the_rules_and_the_program_that_reads_them(workspace: Work
         (flat / Path(name).name).write_bytes((built.folder / name).read_bytes())
     assert outcomes(checks(run(flat / "preflight.py", "--json", "--strict", "--python", python))) == {"pass"}
     assert {path.name for path in (built.folder / "device").iterdir()} == {"preflight.py", "selftest.py"}
+
+
+def old_python() -> str:
+    """The oldest Python that the programs promise to run in."""
+    found = [shutil.which("python3.8"), *map(str, sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python")))]
+    for one in filter(None, found):
+        if subprocess.run([one, "--version"], capture_output=True, check=False).returncode == 0:
+            return one
+    pytest.skip("there is no Python 3.8 here")
+
+
+def test_the_oldest_python_describes_itself_and_judges(judged: Judged, tmp_path: Path) -> None:
+    python, runtime = old_python(), interpreter("onnxruntime-1.17.3")
+    (tmp_path / "manifest.json").write_bytes(of_fleet("1.17.3").to_bytes())
+    found = checks(run(PREFLIGHT, "--manifest", tmp_path / "manifest.json", "--json", "--python", runtime, python=python))
+    assert found == judged(of_fleet("1.17.3"), "--python", runtime) | {"disk": found["disk"]}
+    done = run(SELFTEST, tmp_path, python=python)
+    assert done.returncode == 2
+    assert b"session.json" in done.stdout

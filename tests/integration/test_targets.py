@@ -97,6 +97,7 @@ TABLE = {
     "jetson-orin": target(
         "model.onnx build_engine.py build_engine.sh engine.json", "listed", precision="int8", scheme=("int8", "int8"),
         symmetric=True, seen="engine-kit", unseen="int8-faster providers@1.20.1 engine on-device",
+        about={"engine.json": {"tensorrt": "10.3"}},
     ),
     "raspberry-pi-5": target(
         "model.onnx ORT", "listed", precision="int8", scheme=("int8", "int8"), seen="ort@1.20.1 ort@1.31.1",
