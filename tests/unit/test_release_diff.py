@@ -393,6 +393,16 @@ def test_accuracy_of_what_ships(between: Between, precision: str, old: str, new:
     assert bool(found.why) == bool(why)
 
 
+def test_the_limit_of_accuracy_stands_beside_it(between: Between) -> None:
+    told = [
+        gate("accuracy", "pass", measured, limit, "int8")
+        for measured, limit in (("top1 0.9 → 0.9", "drop ≤ 0.01"), ("top1 0.9 → 0.8", "drop ≤ 0.2"))
+    ]
+    found = changes(between(net(precision="int8", gates=told[:1]), net(precision="int8", gates=told[1:])), "accuracy")
+    assert found["accuracy"].why == "top1 of what ships: 0.9 → 0.8, within the drop of 0.2 that a recipe grants INT8"
+    assert found["limit of accuracy"] == Change("limit of accuracy", "drop ≤ 0.01", "drop ≤ 0.2")
+
+
 def test_an_accuracy_of_other_samples_says_so(between: Between) -> None:
     found = between(manifest(), within("model", files={"evaluation": {"e.npz": HASH[1]}}))
     (group,) = [group for group in found.groups if group.name == "accuracy"]

@@ -19,7 +19,7 @@ Method = Literal["zstd", "bsdiff"]
 _WINDOW = 1 << 31
 """The largest distance that a decoder may be asked for: ``zstd --long=31``, the most that zstd has on 64-bit machines."""
 _TABLE = 28
-"""The hash table has ``2 ** _TABLE`` entries of 4 bytes at most: 1 GiB."""
+"""The hash table has ``2 ** _TABLE`` entries of 4 bytes at most, and the library makes two of them: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ KINDS: dict[Method, Kind] = {
     "bsdiff": Kind(bsdiff4.diff, _bsdiff_apply, 64 << 20, _bsdiff_command),
 }
 """In order of preference, where patches are of one size. bsdiff sorts all suffixes: 17 bytes of memory for each byte of an
-archive, and 2 s for each MB (measured), which is why it is for small ones."""
+archive, and 0.3 to 2 s for each MB (measured), which is why it is for small ones."""
 
 
 def run_program(method: Method, old: Path, patch: Path, new: Path) -> str:

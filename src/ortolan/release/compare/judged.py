@@ -65,8 +65,9 @@ def accuracy(old: Manifest, new: Manifest) -> Group:
     for (name, subject), was, now in both(before, after):
         found = len(notes.changes)
         _gate(notes, name, was, now, _weight(subject, new))
-        if was and now and len(notes.changes) > found:
-            notes.changes[-1] = _metric(notes.changes[-1], was, now, old.precision, new.precision)
+        for index, change in enumerate(notes.changes[found:], found):
+            if was and now and change.what == name:
+                notes.changes[index] = _metric(change, was, now, old.precision, new.precision)
     if not before and not after:
         notes.unseen.append("neither was held against evaluation data")
     return notes.group()
