@@ -241,6 +241,8 @@ def test_a_submodule_is_a_folder_that_moves(project: Path, tmp_path: Path) -> No
     write(project, "zoo/net.onnx", "second")
     git(project / "zoo", "commit", "--quiet", "--all", "-m", "second")
     assert names(project) == {("board", "zoo"), ("box", "zoo")}
+    git(project, "config", "diff.ignoreSubmodules", "all")
+    assert names(project) == {("board", "zoo"), ("box", "zoo")}, "whatever somebody's own git leaves out"
 
 
 def test_what_git_does_not_keep_may_always_have_changed(project: Path, tmp_path: Path) -> None:
@@ -368,6 +370,14 @@ def test_every_file_of_this_repository_that_a_job_reads_touches_it() -> None:
         for path in [*own, ROOT / "src" / "ortolan" / "plan.py", ROOT / "requirements.lock", ROOT / "inv"]:
             seen = Change(frozenset({path.resolve()}), known)
             assert [one.job for one in touched([job], ROOT, seen)] == [job], path
+
+
+def test_the_lock_of_an_image_is_an_input_though_no_step_runs_in_it() -> None:
+    found = jobs(ROOT)
+    lock = ROOT.resolve() / "runtimes" / "onnxruntime-gpu-1.31.1" / "requirements.txt"
+    known = frozenset(path for one in found for path in inputs(one, ROOT.resolve()).files)
+    hit = {one.job.target.name for one in touched(found, ROOT.resolve(), Change(frozenset({lock}), known))}
+    assert hit == {"x86-cuda"}
 
 
 def test_a_link_to_itself_ends(tmp_path: Path) -> None:
