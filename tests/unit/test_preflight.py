@@ -233,7 +233,7 @@ ENGINE = "engine model-sm86.engine or model-sm89.engine or model-sm120.engine"
         (("runtime", "version"), "nightly", "runtime", "not-run", "not known"),
         (("runtime", "package"), "onnxruntime-gpu", "package", "warn", "another package"),
         (("runtime", "api"), 16, "api", "fail", "GetApi"),
-        (("runtime", "api"), 0, "api", "not-run", "could not be asked"),
+        (("runtime", "api"), 0, "api", "pass", "17, by its version"),
         (("runtime", "opset"), 16, "opset", "fail", "above 16"),
         (("runtime", "opset"), 0, "opset", "pass", "20 or more, by its version"),
         (("runtime", "providers", CPU, "state"), "fails", f"provider {CPU}", "fail", "does not work"),
@@ -395,11 +395,11 @@ def test_a_server_decides_with_facts_that_an_app_wrote(tmp_path: Path) -> None:
     assert done.returncode == 0
     found = checks(done)
     assert {name: one["outcome"] for name, one in found.items()} == {
-        "platform": "pass", "runtime": "pass", "api": "not-run", "opset": "pass", f"provider {CPU}": "not-run", "disk": "not-run",
+        "platform": "pass", "runtime": "pass", "api": "pass", "opset": "pass", f"provider {CPU}": "not-run", "disk": "not-run",
     }  # fmt: skip
     strictly = run(PREFLIGHT, "--manifest", tmp_path / "manifest.json", "--device", tmp_path / "device.json", "--strict")
     assert strictly.returncode == 1
-    assert strictly.stdout.splitlines()[-1].startswith(b"does not fit: api, ")
+    assert strictly.stdout.splitlines()[-1].startswith(b"does not fit: provider ")
 
 
 # --- the programs ----------------------------------------------------------------------------------------------------
@@ -429,3 +429,15 @@ def test_help_has_examples() -> None:
 
 def test_every_manifest_has_rules_and_old_ones_are_refused() -> None:
     assert Manifest.model_fields["preflight"].is_required()
+
+
+def test_an_answer_that_nobody_reads_is_no_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, PREFLIGHT, "--manifest", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, said = process.communicate(manifest(platform="web", package="onnxruntime-web").to_bytes())
+    assert b"Traceback" not in said
+    assert process.returncode == 2
