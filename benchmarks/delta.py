@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--classes", type=int, action="append", choices=[10, 1000], help="default: both")
     given = parser.parse_args()
     met = True
-    print(f"{'classes':8}{'precision':11}{'change':27}{'full':>10}{'method':>8}{'patch':>14}   ratio  goal")
+    print(f"{'classes':8}{'precision':11}{'change':27}{'full':>10}{'method':>8}{'patch':>14}    ratio  goal")
     for classes in given.classes or [10, 1000]:
         for precision in POLICY:
             with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def show(classes: int, precision: str, change: str, told: dict[str, Any]) -> boo
     for method, size in sizes.items():
         wanted = f"≤ {goal:.0%}" if goal and size == best else ""
         row = f"{classes:<8}{precision:11}{change:27}{told['full'] / 1e6:7.2f} MB{method:>8}{size:>12,} B"
-        print(f"{row}{size / told['full']:8.2%}  {wanted}".rstrip(), flush=True)
+        print(f"{row}{size / told['full']:9.3%}  {wanted}".rstrip(), flush=True)
     return goal is None or best <= goal * told["full"]
 
 
