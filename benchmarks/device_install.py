@@ -56,7 +56,9 @@ def main() -> int:
 def prepare(folder: Path, size: int, *, plain: bool) -> Path:
     """A device that runs a release, and has fetched a second one; returns that one's folder."""
     key, noise = make_key(folder / "keys"), random.Random(1)  # noqa: S311 - weights, not secrets
-    files = {f"part-{number % 5}/file-{number}.bin": noise.randbytes(2_000) for number in range(40)} | {"model.onnx": noise.randbytes(size)}
+    files = {f"part-{number % 5}/file-{number}.bin": noise.randbytes(2_000) for number in range(40)} | {
+        "model.onnx": noise.randbytes(size)
+    }
     root = folder / "device"
     root.mkdir()
     (root / "config.json").write_text(json.dumps({"target": TARGET}))
