@@ -60,6 +60,7 @@ def keys_make(
 
 @verb(
     name="keys-rotate",
+    auto_shortflags=False,  # Invoke would make "--" that of --no-passphrase
     positional=["old", "new"],
     help={
         "old": "name or path of the key that signs now; a .pub file where ssh-agent has the key",
@@ -143,7 +144,7 @@ def keys_retire(_: Context, key: str, on: str = "", by: str = "", folder: str = 
         "key": "private key (path, or name of ./inv keys), or a .pub file whose private key ssh-agent has",
         "target": "which target's, where several have a release of that tag",
         "method": "how the bundle is signed: key (default), certificate, pkcs11 or sigstore",
-        "certificate": "of the signer, in PEM (methods certificate and pkcs11)",
+        "certificate": "of the signer, in PEM (method certificate)",
         "chain": "certificates of the authorities above it, up to the root, in PEM; may be given more than once",
         "pkcs11": "URI of the key in a token, with module-path and, if nobody is to be asked, pin-source=file:/PATH",
         "trust-config": TRUST_CONFIG,
