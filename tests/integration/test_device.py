@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -468,3 +469,22 @@ def test_a_principal_can_be_asked_for(device: Device) -> None:
     assert device.fails("install", release(device, FIRST, 1))["kind"] == "signature"
     device.configure(principal=device.key.principal)
     assert device.ok("install", release(device, FIRST, 1))["outcome"] == "installed"
+
+
+# --- the Pythons of devices ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13", "3.14"])
+def test_it_runs_in_the_pythons_that_devices_have(device: Device, version: str) -> None:
+    python = shutil.which(f"python{version}")
+    if not python or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+        pytest.skip("no Python of that version here")
+    first, second = release(device, FIRST, 1), release(device, SECOND, 2)
+    put(device, first)
+    delta(first, second, "bsdiff")
+    for folder in (first, second):
+        put(device, folder)
+        subprocess.run([python, *device.command("update", MODEL)[1:]], check=True, capture_output=True)
+        assert device.running() == released(folder)
+    subprocess.run([python, *device.command("rollback", MODEL, "--self-test")[1:]], check=True, capture_output=True)
+    assert device.running() == released(first)
