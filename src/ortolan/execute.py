@@ -256,7 +256,8 @@ def sweep(work: Path) -> None:
 
 def _put_all(store: Store, step: Step, out: Path) -> dict[str, Output]:
     declared = contract(step.stage)
-    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and not path.is_symlink()}
+    found = set() if out.is_symlink() else found  # a link may lead to what the step itself could not read
     missing = set(declared.outputs) - declared.optional_outputs - found
     if missing or found - set(declared.outputs):
         raise StepError(

@@ -50,7 +50,7 @@ TAKES_ALL = {
     "mac_share": 1.0, "partitions": 1,
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
-    "normalise": {"asked": 17, "found": 17, "given": 9, "ir": 8},
+    "normalise": {"asked": 17, "found": 17, "given": 9, "ir": 8, "operators": {"Conv": 1}},
     "check_model": {"checker": "", "full_check": "", "shape_inference": ""},
     "verify": {
         "arch": "x86_64",
@@ -62,7 +62,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "fix_shapes": {"fixed": {"batch": 1}, "unknown": [], "dynamic_inputs": {}, "dynamic_inside": [], "inference": ""},
     "calibrate": {"inputs": {"image": [0.0, 1.0]}, "samples": 128},
-    "quantise": {"qdq": 16, "macs_share": 1.0, "macs_uncounted": [], "half_precision": [], "unknown_exclude": []},
+    "quantise": {"qdq": 16, "macs": 9, "macs_share": 1.0, "macs_uncounted": [], "half_precision": [], "unknown_exclude": []},
     "evaluate": {"samples": 450, **FAITHFUL, "default_kernels": FAITHFUL, "inputs": {"image": {"observed": [0.0, 1.0]}}},
     "coverage": {"providers": [TAKES_ALL], "partitions": 1, "switches": 0, "fallbacks": [], "nowhere": [], "uncounted": []},
     "latency": {"faster": True, "noise": {"speedup": 1.987, "fp32_ms": 0.543, "int8_ms": 0.273}},
@@ -176,6 +176,10 @@ DARK = {"calibrate": {"inputs": {"image": [0.0, 0.004]}}}
 UNJUDGED = {"data": {"evaluation": None}}
 FULL = {"evaluate": {"inputs": {"image": {"observed": [0.0, 255.0]}}}}
 FREE = {"fixed": {}, "dynamic_inputs": {"image": ["batch", 64]}}
+TREES = {
+    "normalise": {"operators": {"ai.onnx.ml:TreeEnsembleClassifier": 1}},
+    "quantise": {"qdq": 0, "macs": 0, "macs_share": 0.0},
+}
 RANGED: dict[str, Any] = {"target": {"shapes": {"batch": Profile(min=1, opt=4, max=8)}}, "facts": {"fixed": FREE}}
 FIXED_INSIDE = {"fixed": FREE, "verify@1.17.3 batch 1": {"onnx": {"close": False, "outputs": {"p": FAR}}}}
 BAKED_IN = {"fixed": FREE, "verify@1.17.3 batch 8": {"onnx": REFUSED | {"opens": True, "error": "bad shape"}}}
@@ -210,6 +214,7 @@ CANDIDATES: list[tuple[str, str, dict[str, Any], Outcome, str]] = [
     ("shapes", "fp32", {"target": QNN}, PASS, "batch = 1"),
     ("quantised", "int8", {}, PASS, "16 Q/DQ nodes, 100.0% of MACs"),
     ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "macs_share": 0.0}}}, FAIL, "nothing was quantised"),
+    ("quantised", "int8", {"facts": TREES}, NOT_RUN, "TreeEnsembleClassifier compares and adds"),
     ("quantised", "int8", {"facts": {"quantise": {"macs_share": 0.49}}}, FAIL, "too little was quantised"),
     ("quantised", "int8", {"facts": {"quantise": {"macs_uncounted": ["m"]}}}, FAIL, "the share is not known"),
     ("quantised", "int8", {"facts": {"quantise": {"qdq": 0, "half_precision": ["w"]}}}, FAIL, "half precision"),

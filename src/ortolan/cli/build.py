@@ -45,7 +45,7 @@ def build(_: Context, target: list[str], model: list[str], jobs: str = "", json:
     positional=["model"],
     iterable=["target"],
     help={
-        "model": "path to an .onnx file, or name of a model (see: models)",
+        "model": "path to a model file, or name of a model (see: models)",
         "target": "name of a target (see: targets); may be given more than once; default: all",
         "jobs": JOBS,
         "json": "print events and the result as lines of JSON",

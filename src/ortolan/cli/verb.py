@@ -17,7 +17,7 @@ from ..cache import Cache, cache_at, user_cache
 from ..verbs.guard import guard
 
 TARGET = "name of a target (see: targets); may be given more than once"
-MODEL = "name of a model (see: models) or path to an .onnx file; default: all that the target admits"
+MODEL = "name of a model (see: models) or path to a model file; default: all that the target admits"
 CACHE = "folder for runtimes, results and work; default: ~/.cache/ortolan"
 JOBS = "steps at a time; default: one for each processor"
 JSON = "print JSON"

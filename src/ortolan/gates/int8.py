@@ -31,6 +31,9 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     quantised = results[found.quantise.id]
     if quantised.refused:
         return [Gate("quantised", INT8, Outcome.FAIL, "refused", _shares(job), quantised.refused["what"])]
+    if trees := _trees(results[found.normalise.id].facts, quantised.facts):
+        why = f"nothing in it multiplies: {', '.join(trees)} compares and adds, and has no form in 8 bits"
+        return [Gate("quantised", INT8, Outcome.NOT_RUN, limit=_shares(job), why=why)]
     gates = [_quantised(job, quantised.facts)]
     for version, step in (found.verify_int8 or {}).items():
         facts = results[step.id].facts
@@ -47,6 +50,13 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
         *_accuracy(job, evaluated.facts),
         _faster(job, found.latency, results),
     ]
+
+
+def _trees(model: Mapping[str, Any], quantised: Mapping[str, Any]) -> list[str]:
+    """The ensembles of trees of a model that has nothing else to quantise."""
+    if quantised["qdq"] or quantised["macs"] or quantised["macs_uncounted"]:
+        return []
+    return [name.partition(":")[2] for name in model["operators"] if "TreeEnsemble" in name]
 
 
 def _shares(job: Job) -> str:

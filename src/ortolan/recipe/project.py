@@ -77,6 +77,11 @@ def model_from_file(path: Path) -> NamedModel:
         lacking = "\n".join(f"{one.why}; a recipe says\n  {one.lines.replace(chr(10), chr(10) + '  ')}" for one in offer.missing)
         what = f"{shown(path)}: {offer.what} cannot be built without a recipe"
         raise RecipeError(what, why=lacking, hint=f"./inv model-add {shown(path)} writes one with what to fill in")
+    return named_from(path, offer)
+
+
+def named_from(path: Path, offer: Offer) -> NamedModel:
+    """The model of a file that tells all. RecipeError where a file that it names is missing."""
     recipe = Model.model_validate({"source": offer.table})
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links, beside which no weights are
     files, problems = find(references(recipe), folder, folder)

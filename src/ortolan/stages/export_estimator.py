@@ -17,9 +17,9 @@ CPU = True  # a trusted pickle may compute
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: those of ``canon.describe``; ``estimator``: its class; ``classes``: labels that are texts, by number.
 
-    ``confined`` says, of a trusted file, what kept its code in. ``emitted_opset`` is the converter's.
+    ``confined`` says, of a file that holds objects, what kept their code in. ``emitted_opset`` is the converter's.
     """
-    by = confine.enter(out) if params["trust"] else {}
+    by = confine.enter(out) if params["framework"] in estimators.OBJECTS else {}
     opened = estimators.open_model(params["framework"], inputs["source"], params["file"], params["inputs"], trust=params["trust"])
     model = est_finish.finish(opened.convert(params["opset"]), opened.columns, opened.classes, params["outputs"], params["opset"])
     emitted = down_convert.opset(model)

@@ -29,6 +29,7 @@ def finish(model: ModelProto, columns: Sequence[Column], classes: Sequence[str],
         _tensor(info)
         _rows(info, columns[0].rows)
     del model.graph.value_info[:]
+    model.graph.name = "estimator"  # skl2onnx draws one
     if not any(entry.domain in {"", "ai.onnx"} for entry in model.opset_import):
         model.opset_import.add(domain="", version=opset)  # no operator of it is used
     for info in list(model.graph.output):

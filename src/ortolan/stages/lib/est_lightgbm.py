@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _TYPES = ("float32",)
+_END = "\nend of trees\n"
 _OPSET = 15  # the newest that onnxmltools 1.16 knows
 _CLASSIFIERS = ("binary", "multiclass", "multiclassova")
 
 
 def read(path: Path, trust: bool) -> Any:  # noqa: ARG001 - nothing in such a file is run
-    """The booster in a file. Raises ``Refused`` where leaves hold more than a number."""
+    """The booster in a file. Raises ``Refused`` where it ends early, and where leaves hold more than a number."""
     import lightgbm
 
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8", errors="replace")  # with \n for the ends of lines
+    if _END not in text:
+        hint = "copy or save it again"
+        raise Refused(f"{path.name} is not whole", why="LightGBM takes the trees that are there and says nothing", hint=hint)
     if "\nis_linear=1\n" in text:
         raise Refused(
             "the leaves hold linear models", why="the converter takes constants only", hint="train with linear_tree = false"

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 _TYPES = ("float32", "float64", "int64")
 _ML_OPSET = 3  # of ai.onnx.ml: what ONNX Runtime 1.17 has kernels for
+_PACKAGES = frozenset(
+    {"sklearn", "xgboost", "lightgbm"}
+)  # of the runtime; skops alone trusts no trees, as they are compiled code
 _NAMED = re.compile(r"type '(?:<class ')?([\w.]+)")
 
 
 def read(path: Path, trust: bool) -> Any:
     """The fitted model. Raises ``Refused`` for a pickle without trust, and for a skops file with types that are not known.
 
-    The caller has confined this process where ``trust`` is true.
+    The caller has confined this process.
     """
     if zipfile.is_zipfile(path):
         return _skops(path, trust)
@@ -105,11 +108,12 @@ def outputs(model: Any, rows: Any) -> list[Any]:
 def _skops(path: Path, trust: bool) -> Any:
     from skops import io
 
-    unknown = io.get_untrusted_types(file=path)
+    named = io.get_untrusted_types(file=path)
+    unknown = sorted(name for name in named if name.partition(".")[0] not in _PACKAGES)
     if unknown and not trust:
-        hint = "if you trust its author, say trust = true in [source]: they are then loaded, confined"
-        raise Refused(f"{path.name} holds types that skops does not trust: {', '.join(sorted(unknown))}", hint=hint)
-    return io.load(path, trusted=unknown)
+        hint = "if you trust its author, say trust = true in [source]"
+        raise Refused(f"{path.name} holds types that are not scikit-learn's: {', '.join(unknown)}", hint=hint)
+    return io.load(path, trusted=named)
 
 
 def _parts(model: Any) -> Iterator[Any]:

@@ -19,6 +19,8 @@ FRAMEWORKS = {"lightgbm": est_lightgbm, "sklearn": est_sklearn, "xgboost": est_x
 """Each has ``read(path, trust)``, ``columns(model, recipe)``, ``convert(model, columns, opset)``, ``classes(model)`` and
 ``outputs(model, rows)``.
 """
+OBJECTS = frozenset({"sklearn"})
+"""Those whose files hold Python objects, not only numbers: they are opened in a confined process."""
 HINT = "see docs/sources: what each converter takes"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import canon, expose, sessions, source
+from . import canon, expose, sessions, source, zipmap
 from .refused import Refused
 from .transient import reraise_if_transient
 
@@ -24,11 +24,12 @@ PLAIN: Mapping[str, Any] = {
 
 
 def open_original(folder: Path, file: str, *, every_tensor: bool) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
-    """A session on the untouched file; on the mended one where ONNX Runtime refuses the file itself (``ran`` says which).
+    """A session on the untouched file, less maps at its outputs; on the mended one where ONNX Runtime refuses it (see ``ran``).
 
     Raises ``Refused`` when neither opens.
     """
     model, _ = source.read(folder, file)
+    zipmap.to_tensors(model)
     try:
         return _open(model, every_tensor), {"ran": "original"}
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from . import graphs
+from . import graphs, zipmap
 from .refused import Refused
 from .transient import reraise_if_transient
 
@@ -20,6 +20,7 @@ def mend(model: ModelProto) -> dict[str, Any]:
     """
     done = {
         "functions_inlined": inline_functions(model),
+        "maps_made_tensors": zipmap.to_tensors(model),
         "initializers_in_inputs": _free_inputs(model.graph),
         "graphs_named": _name_graphs(model.graph),
         "nodes_renamed": _rename_duplicates(model),

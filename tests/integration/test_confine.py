@@ -1,0 +1,117 @@
+"""Code from a trusted pickle: what it tries outside its folder fails, and the kernel is what stops it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import RunStage, StageRun, Workspace
+from estimator_models import made
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp and Landlock are Linux's")
+_SAVE = """
+import sys, joblib
+class Evil:
+    def __reduce__(self):
+        return (exec, (CODE,))
+joblib.dump(Evil(), sys.argv[1])
+"""
+
+
+def load(run_stage: RunStage, folder: Path, code: str, *, trust: bool = True) -> StageRun:
+    folder = folder / "m"
+    folder.mkdir()
+    made(folder / "evil.pkl", _SAVE.replace("CODE", repr(code)))
+    params = {"framework": "sklearn", "file": "evil.pkl", "trust": trust, "inputs": [], "outputs": [], "opset": 17}
+    return run_stage("export_estimator", "sklearn", {"source": folder}, params)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "kept_in_by"),
+    [
+        ("import socket; socket.create_connection(('127.0.0.1', PORT), 2)", "PermissionError"),
+        ("import socket; socket.socket(socket.AF_UNIX)", "PermissionError"),
+        ("open('OUTSIDE/written', 'w')", "PermissionError"),
+        ("import os; os.mkdir('OUTSIDE/made')", "PermissionError"),
+        ("import os; os.remove('OUTSIDE/there')", "PermissionError"),
+        ("open('OUTSIDE/there').read()", "PermissionError"),
+        ("import os; os.chmod('OUTSIDE/there', 0o777)", "PermissionError"),
+        ("import subprocess; subprocess.run('echo x > OUTSIDE/written', shell=True, check=True)", "CalledProcessError"),
+        ("import os; os.kill(os.getppid(), 0)", "PermissionError"),
+        ("import ctypes, os; assert ctypes.CDLL(None).open(b'OUTSIDE/written', 65, 0o600) >= 0", "AssertionError"),
+        ("import os; open(f'/proc/{os.getppid()}/environ').read()", "PermissionError"),
+        ("import threading, os\nt = threading.enumerate()\nos.listdir('OUTSIDE')", "PermissionError"),
+    ],
+)
+def test_what_a_pickle_does_outside_its_folder_is_stopped(
+    tmp_path: Path, run_stage: RunStage, code: str, kept_in_by: str
+) -> None:
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    source.mkdir()
+    outside.mkdir()
+    (outside / "there").write_text("mine")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        script = code.replace("PORT", str(server.getsockname()[1])).replace("OUTSIDE", str(outside))
+        refused = load(run_stage, source, script).refused
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert refused, "it was not stopped"
+    assert refused["what"] == "loading evil.pkl failed"
+    assert kept_in_by in refused["why"]
+    assert [path.name for path in outside.iterdir()] == ["there"]
+    assert (outside / "there").read_text() == "mine"
+    assert (outside / "there").stat().st_mode & 0o777 != 0o777
+
+
+@pytest.mark.slow
+def test_a_link_in_place_of_an_output_is_no_output(workspace: Workspace, tmp_path: Path) -> None:
+    """Code may end the step by itself and leave a link to what it cannot read; the builder could."""
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    code = (
+        f"import os, json\nos.symlink({str(secret)!r}, 'out/model.onnx')\n"
+        "json.dump({'facts': {}}, open('result.json', 'w'))\nos._exit(0)"
+    )
+    made(workspace.root / "recipes" / "models" / "evil.pkl", _SAVE.replace("CODE", repr(code)))
+    workspace.add("models/evil.toml", '[source]\nfile = "evil.pkl"\ntrust = true\n')
+    (built,) = workspace.build("x86-cpu", "evil")
+    assert not built.ok
+    assert "left [], declared are ['model.onnx']" in str(built.errors[0])
+
+
+@pytest.mark.slow
+def test_without_trust_nothing_of_it_runs(tmp_path: Path, run_stage: RunStage) -> None:
+    refused = load(run_stage, tmp_path, f"open('{tmp_path}/written', 'w')", trust=False).refused
+    assert refused
+    assert "a pickle runs what its author put in" in refused["why"]
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.slow
+def test_its_home_and_its_folder_are_its_own(tmp_path: Path, run_stage: RunStage) -> None:
+    code = "import os, pathlib\npathlib.Path.home().joinpath('x').write_text('x')\nraise ValueError(os.environ['HOME'])"
+    refused = load(run_stage, tmp_path, code).refused
+    assert refused
+    assert str(tmp_path) in refused["why"]
+    assert str(Path.home()) not in refused["why"].replace(str(tmp_path), "")
+
+
+@pytest.mark.slow
+def test_a_thread_that_was_there_before_is_no_way_out(tmp_path: Path, run_stage: RunStage) -> None:
+    """The worker's own thread is started anew under the restrictions: it calls os._exit, which code can replace."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    code = (
+        "import os, sys, time\n"
+        f"os._exit = lambda code: open('{outside}/written', 'w')\n"
+        "os.write(os.open(f'/proc/self/fd/{sys.argv[1]}', os.O_WRONLY), b'x')\n"
+        "time.sleep(0.5)\nraise ValueError('done')"
+    )
+    (tmp_path / "source").mkdir()
+    load(run_stage, tmp_path / "source", code)
+    assert not list(outside.iterdir())
