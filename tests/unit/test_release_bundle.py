@@ -292,6 +292,13 @@ def test_what_is_not_built_is_named_with_what_is(tmp_path: Path) -> None:
         builds(tmp_path / "none", "x", [])
 
 
+def test_the_record_of_an_image_is_none_of_a_build(tmp_path: Path) -> None:
+    output = built(tmp_path).parents[1]
+    (output / "device" / "net-0123456789ab-opset17-ort1.17.3.image.json").write_text("{}")
+    (output / "device" / "net.image.json").write_text("{}")
+    assert [path.name for path in builds(output, "device", [])] == ["net.image.json", "net.json"]
+
+
 # --- what is there already -----------------------------------------------------------------------------------------
 
 

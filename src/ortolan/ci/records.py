@@ -11,9 +11,7 @@ from typing import Any
 from ..artifact import Gate, Outcome
 from ..errors import OrtolanError
 from ..recipe.nearest import did_you_mean
-from ..release.layout import model_of
-
-_IMAGE = ".image.json"
+from ..release.source import records as last_builds
 
 
 @dataclass(frozen=True)
@@ -43,21 +41,13 @@ def records(output: Path, targets: Sequence[str], models: Sequence[str]) -> list
 
     OrtolanError for a name that was not built, and for a record that cannot be read.
     """
-    found = [_read(path) for path in sorted(output.glob("*/*.json")) if not _of_image(path)]
+    found = [_read(path) for path in last_builds(output)]
     _known("target", targets, {one.target for one in found})
     _known("model", models, {one.model for one in found})
     fitting = [one for one in found if (not targets or one.target in targets) and (not models or one.model in models)]
     if not fitting:
         raise OrtolanError("nothing that is asked for was built", where=str(output), hint="./inv build --target NAME")
     return fitting
-
-
-def _of_image(path: Path) -> bool:
-    """Whether it is the record of an image, ``<tag>.image.json``; a model may be called anything.image, but no tag."""
-    try:
-        return path.name.endswith(_IMAGE) and bool(model_of(path.name.removesuffix(_IMAGE)))
-    except OrtolanError:
-        return False
 
 
 def _known(kind: str, wanted: Sequence[str], known: set[str]) -> None:

@@ -18,8 +18,10 @@ from ..digest import of_bytes
 from ..errors import GateError, OrtolanError
 from ..manifest import Manifest
 from .check import PREFLIGHT_INSIDE, contents
-from .layout import MANIFEST, inside
+from .layout import MANIFEST, inside, model_of
 from .tarball import Member
+
+_IMAGE = ".image.json"
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,23 @@ class Source:
         return [_member(self.folder / path, path) for path in sorted(self.digests)]
 
 
+def records(output: Path) -> list[Path]:
+    """The records of the last builds, ``<target>/<model>.json``, sorted; those of images, which lie beside them, are none."""
+    return [path for path in sorted(output.glob("*/*.json")) if not _of_image(path)]
+
+
+def _of_image(path: Path) -> bool:
+    """Whether it is ``<tag>.image.json``; a model may be called anything.image, but no tag."""
+    try:
+        return path.name.endswith(_IMAGE) and bool(model_of(path.name.removesuffix(_IMAGE)))
+    except OrtolanError:
+        return False
+
+
 def builds(output: Path, target: str, models: Iterable[str]) -> list[Path]:
     """The records of the last builds for ``target``, of the named models or else of all; OrtolanError for one that is not."""
-    known = {path.stem: path for path in sorted((output / target).glob("*.json"))}
-    targets = sorted({path.parent.name for path in output.glob("*/*.json")})
+    known = {path.stem: path for path in records(output) if path.parent.name == target}
+    targets = sorted({path.parent.name for path in records(output)})
     if not known:
         raise _unbuilt(f"nothing is built for '{target}'", output, target, targets)
     for model in models:
