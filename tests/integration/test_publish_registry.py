@@ -107,6 +107,16 @@ def test_a_tag_never_changes(at: Store, tmp_path: Path) -> None:
     assert stored.digest == first.digest
 
 
+def test_the_same_bundle_of_a_later_commit_is_there_already(at: Store, tmp_path: Path) -> None:
+    folder = made.release(tmp_path / "a", sequence=10)
+    first = at.publish(outgoing(folder))
+    listed = referrers.of(inside(at), first.digest)
+    later = at.publish(outgoing(made.release(tmp_path / "b", sequence=11)))
+    assert (later.digest, later.sent, later.earlier) == (first.digest, 0, layout.read(folder))
+    assert referrers.of(inside(at), first.digest) == listed
+    assert at.publish(outgoing(folder)).earlier is None
+
+
 def test_signatures_bills_and_deltas_refer_to_the_release(at: Store, tmp_path: Path) -> None:
     folder = made.release(tmp_path)
     done = at.publish(outgoing(folder))

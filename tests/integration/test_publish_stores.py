@@ -111,6 +111,25 @@ def test_a_published_release_never_changes(at: Tree, tmp_path: Path) -> None:
         assert at.folders.read(f"{BASE}/{made.TAG}", name) == path.read_bytes()
 
 
+def test_the_same_bundle_of_a_later_commit_is_there_already(at: Tree, tmp_path: Path) -> None:
+    first = outgoing(made.release(tmp_path / "a", sequence=10))
+    at.publish(first)
+    later = outgoing(made.release(tmp_path / "b", sequence=11))
+    done = at.publish(later)
+    assert (done.digest, done.sent, done.earlier) == (first.digest, 0, first.release)
+    for name, path in first.files.items():
+        assert at.folders.read(f"{BASE}/{made.TAG}", name) == path.read_bytes()
+    assert at.publish(first).earlier is None
+
+
+def test_the_same_bundle_does_not_hide_a_release_that_was_damaged(tmp_path: Path) -> None:
+    at = store(parse(f"file://{tmp_path}/store"), cache_at(tmp_path / "cache"), made.quiet, QUICK)
+    at.publish(outgoing(made.release(tmp_path / "a", sequence=10)))
+    (tmp_path / "store" / BASE / made.TAG / layout.ZST).write_bytes(b"")
+    with pytest.raises(OrtolanError, match="is there already, and is another"):
+        at.publish(outgoing(made.release(tmp_path / "b", sequence=11)))
+
+
 def test_what_is_missing_is_brought_and_a_signature_may_be_a_new_one(at: Tree, tmp_path: Path) -> None:
     folder = made.release(tmp_path)
     at.publish(outgoing(folder))

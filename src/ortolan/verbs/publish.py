@@ -40,10 +40,14 @@ def _folders(root: Path, named: str, target: str) -> list[Path]:
 
 
 def _text(done: Published) -> str:
+    if done.earlier:
+        of = f"sequence {done.earlier.sequence}, commit {done.earlier.revision}"
+        return f"{done.where}\n  {done.digest}  the same bundle is there already ({of}): nothing was changed"
     state = f"{size(done.sent)} sent, {size(done.kept)} were there" if done.sent else "all was there already"
     return f"{done.where}\n  {done.digest}  {state}"
 
 
 def _json(done: Published) -> str:
     value = {"kind": "published", "where": done.where, "digest": done.digest, "sent": done.sent, "kept": done.kept}
-    return json.dumps(value, sort_keys=True)
+    earlier = {"sequence": done.earlier.sequence, "revision": done.earlier.revision} if done.earlier else None
+    return json.dumps({**value, "earlier": earlier}, sort_keys=True)

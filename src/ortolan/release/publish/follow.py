@@ -30,10 +30,10 @@ def promote(at: Repository, wanted: Promotion) -> Promoted:
     stored = at.manifest(wanted.tag)
     if stored is None:
         raise OrtolanError(f"there is no release {wanted.tag}", where=at.where, hint="./inv publish comes first")
-    new = _release(at, stored)
+    new = release_of(at, stored)
     _check(at, stored, new, wanted)
     present = at.manifest(wanted.channel)
-    old = _release(at, present) if present else None
+    old = release_of(at, present) if present else None
     record = _record(at, present.digest, wanted.channel) if present else None
     if present and record and present.digest == stored.digest:
         return Promoted(record, moved=False)
@@ -85,7 +85,7 @@ def _check(at: Repository, stored: Stored, new: Known, wanted: Promotion) -> Non
         raise OrtolanError(f"{at.where}:{wanted.tag} is not signed", hint=hint)
 
 
-def _release(at: Repository, stored: Stored) -> Known:
+def release_of(at: Repository, stored: Stored) -> Known:
     """The release behind a manifest. OrtolanError when it is something else, or release.json is not the one that was signed."""
     data = _layer(at, stored, DESCRIPTION)
     listed = sums(_layer(at, stored, SUMS))

@@ -16,6 +16,7 @@ from ..check import check
 from ..layout import DELTA, DESCRIPTION, MANIFEST, MODEL_SIGNATURE, NAMESPACE, SUMS, SUMS_SIGNATURE, Release
 
 SIGNATURES = (SUMS_SIGNATURE, MODEL_SIGNATURE)
+_OF_ITS_DAY = {"sequence", "revision", "ortolan", "zst"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ def _check_signature(folder: Path) -> None:
     if done.returncode:
         why = " ".join((done.stderr + done.stdout).split())
         raise OrtolanError(f"is no signature of this {SUMS}", where=str(signature), why=why, hint=f"./inv sign {folder.name}")
+
+
+def same_bundle(one: Release, other: Release) -> bool:
+    """Whether devices install the same of two releases: they may differ in commit, number, and how the archive is packed."""
+    return one.model_dump(exclude=_OF_ITS_DAY) == other.model_dump(exclude=_OF_ITS_DAY)
 
 
 def sums(data: bytes) -> Mapping[str, str]:

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from ...errors import OrtolanError
 from ...events import Emit
+from ..layout import Release
 from . import referrers
 from .address import REPOSITORY, Address
 from .artifact import Artifact, Piece, artifact
 from .channel import Promotion
-from .follow import channels, promote
-from .outgoing import Outgoing
+from .follow import channels, promote, release_of
+from .outgoing import Outgoing, same_bundle
 from .patience import PATIENCE, Patience, Transient, insist
 from .progress import moving, planned
-from .repository import Repository, repository
+from .repository import Repository, Stored, repository
 from .store import Channels, Promoted, Published
 from .unpacked import unpack
 from .upload import CHUNK, Blob, Sessions, Upload
@@ -41,6 +42,10 @@ class Registry:
     def publish(self, release: Outgoing, *, deep: bool = False) -> Published:
         """Blobs, then the manifest by its digest, then what refers to it; all is checked there before the tag is set."""
         to, made, tag = self._at(release.release.target, release.release.model), artifact(release), release.release.tag
+        there = sum(one.size for one in made.pieces)
+        found = to.manifest(tag)
+        if found and (earlier := _earlier(to, found, release)):
+            return Published(self._url(to, tag), found.digest, 0, there, earlier)
         self._is_tagged(to, tag, made)
         sent = self._bring(to, made, release)
         to.put_manifest(made.digest, made.data)
@@ -49,8 +54,7 @@ class Registry:
         if not self._is_tagged(to, tag, made):
             to.put_manifest(tag, made.data)
             self._is_tagged(to, tag, made)
-        kept = sum(one.size for one in made.pieces) - sent
-        return Published(f"oci://{self.address.host}/{to.name}:{tag}", made.digest, sent, kept)
+        return Published(self._url(to, tag), made.digest, sent, there - sent)
 
     def promote(self, wanted: Promotion) -> Promoted:
         """Push the record as a referrer of the release, then set the channel's tag to the same manifest."""
@@ -59,6 +63,9 @@ class Registry:
     def channels(self, target: str, model: str) -> Channels:
         """From the repository's tags, and the records that refer to what the channels lead to."""
         return channels(self._at(target, model))
+
+    def _url(self, to: Repository, tag: str) -> str:
+        return f"oci://{self.address.host}/{to.name}:{tag}"
 
     def _at(self, target: str, model: str) -> Repository:
         """The repository. OrtolanError when its name is none that registries take."""
@@ -97,6 +104,15 @@ class Registry:
                 tell(there)
 
             Upload(to, blob, self.sessions, heard, self.chunk).run()
+
+
+def _earlier(to: Repository, found: Stored, release: Outgoing) -> Release | None:
+    """The other release behind a tag, where devices install the same of it."""
+    try:
+        there = release_of(to, found)
+    except OrtolanError:
+        return None  # the tag is taken by something else, which is said next
+    return there.release if there.digest != release.digest and same_bundle(there.release, release.release) else None
 
 
 def _blobs(pieces: Sequence[Piece], release: Outgoing, folder: Path) -> list[tuple[Piece, Blob]]:

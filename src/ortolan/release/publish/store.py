@@ -6,18 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..layout import Release
 from .channel import Promotion, Record
 from .outgoing import Outgoing
 
 
 @dataclass(frozen=True)
 class Published:
-    """``where`` devices find it, its digest there, and what was ``sent`` in bytes; what was there already is ``kept``."""
+    """``where`` devices find it, its digest there, and what was ``sent`` in bytes; what was there already is ``kept``.
+
+    ``earlier`` is the release that was there, where it is the same bundle by another commit or number: nothing was changed.
+    """
 
     where: str
     digest: str
     sent: int
     kept: int
+    earlier: Release | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Store(Protocol):
     """A place for releases. All methods raise OrtolanError, and leave what devices see whole."""
 
     def publish(self, release: Outgoing, *, deep: bool = False) -> Published:
-        """Bring a release there, check it there, then let it be seen under its tag. The same again changes nothing."""
+        """Bring a release there, check it there, then let it be seen under its tag. The same bundle again changes nothing."""
 
     def promote(self, wanted: Promotion) -> Promoted:
         """Let a channel lead to a release that is there, and record it."""

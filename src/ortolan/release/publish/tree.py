@@ -16,7 +16,7 @@ from ...manifest import Manifest
 from ..layout import DESCRIPTION, MANIFEST, SUMS, SUMS_SIGNATURE, Release
 from . import channel
 from .channel import Known, Promotion
-from .outgoing import SIGNATURES, Outgoing, check_waivers, sums
+from .outgoing import SIGNATURES, Outgoing, check_waivers, same_bundle, sums
 from .progress import planned
 from .store import Channels, Promoted, Published
 
@@ -60,6 +60,9 @@ class Tree:
         folder = f"{_base(release.release.target, release.release.model)}/{release.release.tag}"
         here = {name: digests.of_file(path) for name, path in release.files.items()}
         there = self.folders.digests(folder)
+        if earlier := self._earlier(there, release):
+            whole = sum(path.stat().st_size for path in release.files.values())
+            return Published(self.folders.url(folder), earlier.digest, 0, whole, earlier.release)
         self._check_same(folder, here, there)
         missing = {name: path for name, path in release.files.items() if name not in there}
         self.emit(planned(path.stat().st_size for path in missing.values()))
@@ -71,6 +74,17 @@ class Tree:
         sent = sum(path.stat().st_size for path in missing.values())
         kept = sum(path.stat().st_size for path in release.files.values()) - sent
         return Published(self.folders.url(folder), release.digest, sent, kept)
+
+    def _earlier(self, there: Mapping[str, str], release: Outgoing) -> Known | None:
+        """The other release that is there, whole, where devices install the same of it."""
+        if not {SUMS, DESCRIPTION} <= there.keys() or there[DESCRIPTION] == release.digest:
+            return None
+        base, tag = _base(release.release.target, release.release.model), release.release.tag
+        listed = sums(self.folders.read(f"{base}/{tag}", SUMS) or b"")
+        if any(there.get(name) != wanted for name, wanted in listed.items()):
+            return None
+        known = self._release(base, tag)
+        return known if same_bundle(known.release, release.release) else None
 
     def _check_same(self, folder: str, here: Mapping[str, str], there: Mapping[str, str]) -> None:
         """OrtolanError when a file is there with other bytes; only a signature may be a new one of the same bytes."""
