@@ -6,13 +6,16 @@ from typing import Any
 
 from ..sources import Job
 from ..step import Step
-from . import estimators, onnx, pytorch
+from . import estimators, onnx, pytorch, tensorflow
 
 KINDS: dict[str, Any] = {
+    "keras": tensorflow,
     "lightgbm": estimators,
     "onnx": onnx,
     "pytorch": pytorch,
     "sklearn": estimators,
+    "tensorflow": tensorflow,
+    "tflite": tensorflow,
     "xgboost": estimators,
 }
 """The module of each kind.

@@ -10,15 +10,23 @@ from pydantic import Field
 
 from ..nearest import did_you_mean
 from .base import SourceTable
+from .keras import KerasSource
 from .lightgbm import LightGBMSource
 from .look import Look, Missing, Offer
 from .onnx import OnnxSource
 from .pytorch import PyTorchSource
 from .sklearn import SklearnSource
+from .tensorflow import TensorFlowSource
+from .tflite import TFLiteSource
 from .xgboost import XGBoostSource
 
-Source = Annotated[PyTorchSource | OnnxSource | SklearnSource | XGBoostSource | LightGBMSource, Field(discriminator="kind")]
-TABLES: tuple[type[SourceTable], ...] = (PyTorchSource, OnnxSource, SklearnSource, XGBoostSource, LightGBMSource)
+Source = Annotated[
+    PyTorchSource | OnnxSource | SklearnSource | XGBoostSource | LightGBMSource | TensorFlowSource | KerasSource | TFLiteSource,
+    Field(discriminator="kind"),
+]
+TABLES: tuple[type[SourceTable], ...] = (
+    PyTorchSource, OnnxSource, SklearnSource, XGBoostSource, LightGBMSource, TensorFlowSource, KerasSource, TFLiteSource,
+)  # fmt: skip
 """Every kind; the first that knows a file has it."""
 SUFFIXES = tuple(dict.fromkeys(suffix for table in TABLES for suffix in table.SUFFIXES))
 """What files of models are called."""
@@ -57,6 +65,7 @@ def _kind(table: type[SourceTable]) -> str:
 
 
 __all__ = [
-    "SUFFIXES", "TABLES", "LightGBMSource", "Look", "Missing", "Offer", "OnnxSource", "PyTorchSource", "SklearnSource", "Source",
-    "SourceTable", "XGBoostSource", "kind_of", "recognise", "unknown",
+    "SUFFIXES", "TABLES", "KerasSource", "LightGBMSource", "Look", "Missing", "Offer", "OnnxSource", "PyTorchSource",
+    "SklearnSource", "Source", "SourceTable", "TFLiteSource", "TensorFlowSource", "XGBoostSource", "kind_of", "recognise",
+    "unknown",
 ]  # fmt: skip
