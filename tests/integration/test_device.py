@@ -402,6 +402,16 @@ def test_rollback_to_a_damaged_slot_is_refused(device: Device) -> None:
     assert device.running() == released(second)
 
 
+def test_rollback_from_a_slot_that_lost_its_description(device: Device) -> None:
+    first, second = release(device, FIRST, 1), release(device, SECOND, 2)
+    device.ok("install", second)
+    device.ok("install", first, "--allow-downgrade")
+    (device.folder / "slots" / "b" / ".ortolan" / "release.json").unlink()
+    assert device.status()["current"] is None
+    assert device.ok("rollback", MODEL)["slot"] == "a"
+    assert device.running() == released(second)
+
+
 def test_damage_is_found_and_repaired(device: Device) -> None:
     folder = release(device, FIRST, 1)
     device.ok("install", folder)

@@ -405,3 +405,16 @@ def test_of_several_signatures_one_by_a_known_key_is_enough(tmp_path: Path, serv
 def test_what_a_registry_does_not_have_is_an_error(tmp_path: Path, server: registries.Registry) -> None:
     found = fleet(tmp_path, server.host)
     assert found.device.inside("fetch", made.MODEL)["kind"] == "http 404"
+
+
+def test_files_that_went_with_a_rollback_are_fetched_again(tmp_path: Path, server: registries.Registry) -> None:
+    found = fleet(tmp_path, server.host)
+    first, second = found.release(1), found.release(2, model_onnx=b"second")
+    for folder in (first, second):
+        assert found.device.inside("update", made.MODEL, "--tag", folder.name)["outcome"] == "installed"
+    third = found.release(3, model_onnx=b"second", golden_bin=b"third")
+    assert found.device.inside("fetch", made.MODEL)["way"] == "files"
+    assert found.device.inside("rollback", made.MODEL)["sequence"] == 1
+    assert found.device.inside("install", made.MODEL)["kind"] == "missing"
+    assert found.device.inside("update", made.MODEL)["outcome"] == "installed"
+    assert running(found.device, third)

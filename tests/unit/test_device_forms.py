@@ -257,3 +257,36 @@ def test_gitlab_has_its_own_layout() -> None:
     base = "https://gitlab.example.com/api/v4/projects/group%2Fsub%2Fproject/packages/generic/x86-cpu.digits/"
     assert store.url("SHA256SUMS") == f"{base}{store.tag}/SHA256SUMS"
     assert base + store.channels.format("stable") == f"{base}channel-stable/channel.json"
+
+
+# --- what strangers say --------------------------------------------------------------------------------------------
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["sha256:" + "0" * 64, "application/x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["layers", "manifests", "annotations", "digest", "config", "artifactType"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON, JSON)
+def test_whatever_a_registry_says_is_a_problem_at_worst(image: object, refer: object) -> None:
+    registry = device.Registry(net(), "oci://localhost/base", "x86-cpu", "digits")
+    registry.net.page = lambda *_: (json_bytes({"layers": image, "manifests": refer}), "")
+    part = device.Part("sha256:" + "1" * 64, 1)
+    with contextlib.suppress(device.Problem):
+        registry.find("", "stable")
+    for ask in (registry.signatures, lambda: registry.delta(part, part), lambda: registry.read("release.json")):
+        with contextlib.suppress(device.Problem):
+            ask()
+
+
+@given(JSON)
+def test_whatever_is_called_a_delta_is_one_or_none(found: object) -> None:
+    part = device.Part("sha256:" + "1" * 64, 1)
+    assert device.parse_delta(json_bytes({"found": found}), part, part, str) is None
