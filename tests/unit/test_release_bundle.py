@@ -131,6 +131,9 @@ def test_the_sequence_is_as_asked_for_else_source_date_epoch_else_the_commits_ti
     assert sequence(options, {"SOURCE_DATE_EPOCH": "5"}) == 7
     assert sequence(replace(options, sequence=None), {"SOURCE_DATE_EPOCH": "5"}) == 5
     assert sequence(replace(options, sequence=None), {}) == 1_700_000_000
+    for given, environ in ((10**15 + 1, {}), (None, {"SOURCE_DATE_EPOCH": "9" * 20})):
+        with pytest.raises(OrtolanError, match="too large a sequence number"):
+            sequence(replace(options, sequence=given), environ)
 
 
 @pytest.mark.parametrize(

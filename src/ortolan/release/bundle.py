@@ -33,6 +33,9 @@ from .provenance import statement
 from .sbom import sbom
 from .source import Source, damaged
 
+_MOST = 10**15
+"""A sequence number in microseconds since 1970 would still do; JSON's numbers are exact up to 2**53 (RFC 8259, section 6)."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -59,14 +62,22 @@ def sequence(options: Options, environ: Mapping[str, str] = os.environ) -> int:
     https://reproducible-builds.org/specs/source-date-epoch/ says what the variable is. OrtolanError when there is none of them.
     """
     if options.sequence is not None:
-        return options.sequence
+        return _countable(options.sequence)
     epoch = environ.get("SOURCE_DATE_EPOCH", "")
     if epoch and not (epoch.isascii() and epoch.isdecimal()):
         raise OrtolanError(f"SOURCE_DATE_EPOCH is no number of seconds: '{epoch}'", hint="unset it, or --sequence N")
     if not epoch and options.revision.time is None:
         why = "the project has no git commit whose time it could bear, and SOURCE_DATE_EPOCH is not set"
         raise OrtolanError("the release has no sequence number", why=why, hint="--sequence N, larger than the last release's")
-    return int(epoch) if epoch else int(options.revision.time or 0)
+    return _countable(int(epoch) if epoch else int(options.revision.time or 0))
+
+
+def _countable(number: int) -> int:
+    """OrtolanError for a number that not every reader of JSON keeps, and that hardly leaves room for the next release's."""
+    if number > _MOST:
+        why = "devices refuse what is smaller than the largest that they ever ran: a number this large ends all updates"
+        raise OrtolanError(f"{number} is too large a sequence number", why=why, hint=f"--sequence N, {_MOST} at most")
+    return number
 
 
 def bundle(source: Source, options: Options) -> Bundled:
