@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from datetime import date
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import builds
+from ortolan import digest
 from ortolan.events import Event
 from ortolan.release import layout
 from ortolan.release.bundle import Options, bundle
@@ -34,6 +36,18 @@ def release(
     if signed:
         key(root).sign(made.folder / layout.SUMS)
     return made.folder
+
+
+def delta(folder: Path, to: str) -> Path:
+    """A description of a delta that leads ``to`` an archive, and the patch beside it, as devices fetch them."""
+    patch = folder / "delta-0123456789ab.zst"
+    patch.write_bytes(b"patch")
+    told = {
+        "delta_version": 1, "from": "sha256:" + "0123456789ab" + "0" * 52, "to": to, "method": "zstd", "file": patch.name,
+        "digest": digest.of_bytes(b"patch"), "size": 5, "old_size": 1, "new_size": 1,
+    }  # fmt: skip
+    patch.with_suffix(".json").write_text(json.dumps(told))
+    return patch
 
 
 def key(root: Path) -> Key:

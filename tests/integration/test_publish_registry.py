@@ -69,11 +69,7 @@ def promotion(tag: str = made.TAG, channel: str = "stable", hour: int = 0, **mor
 def delta(folder: Path) -> Path:
     """A description of a delta with its patch, as devices fetch them."""
     about = json.loads((folder / layout.DESCRIPTION).read_bytes())
-    patch = folder / "delta-0123456789ab.zst"
-    patch.write_bytes(b"patch")
-    told = {"delta_version": 1, "from": "sha256:" + "0123456789ab" + "0" * 52, "to": about["tar"]["digest"], "file": patch.name}
-    patch.with_suffix(".json").write_text(json.dumps(told))
-    return patch
+    return made.delta(folder, about["tar"]["digest"])
 
 
 def test_a_release_is_there_byte_for_byte(at: Store, tmp_path: Path) -> None:

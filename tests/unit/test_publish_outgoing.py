@@ -14,7 +14,6 @@ from ortolan.artifact import Outcome
 from ortolan.errors import GateError, OrtolanError
 from ortolan.manifest import GatePart, WaiverPart
 from ortolan.release import layout
-from ortolan.release.publish.artifact import artifact
 from ortolan.release.publish.outgoing import outgoing
 from ortolan.release.publish.unpacked import unpack
 
@@ -97,6 +96,26 @@ def test_an_archive_that_has_changed_since_it_was_checked_is_refused(tmp_path: P
 
 def test_a_delta_for_another_release_is_refused(tmp_path: Path) -> None:
     folder = made.release(tmp_path)
-    (folder / "delta-0123456789ab.json").write_text('{"to": "sha256:0", "from": "sha256:1", "file": "delta-0123456789ab.zst"}')
+    made.delta(folder, "sha256:" + "0" * 64)
     with pytest.raises(OrtolanError, match="is no delta to this release"):
-        artifact(outgoing(folder))
+        outgoing(folder)
+
+
+def test_a_delta_without_its_patch_is_refused(tmp_path: Path) -> None:
+    folder = made.release(tmp_path)
+    patch = made.delta(folder, layout.read(folder).tar.digest)
+    assert outgoing(folder).deltas == [patch.with_suffix(".json").name]
+    patch.write_bytes(b"other")
+    with pytest.raises(OrtolanError, match="has not the patch that it describes"):
+        outgoing(folder)
+    patch.unlink()
+    with pytest.raises(OrtolanError, match="has not the patch that it describes"):
+        outgoing(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"to": 1}'])
+def test_what_is_no_description_of_a_delta_is_refused(tmp_path: Path, text: str) -> None:
+    folder = made.release(tmp_path)
+    (folder / "delta-0123456789ab.json").write_text(text)
+    with pytest.raises(OrtolanError, match="not a delta"):
+        outgoing(folder)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ... import digest as digests
-from ...errors import OrtolanError
+from .. import delta
 from ..layout import DESCRIPTION, MODEL_SIGNATURE, PROVENANCE, SBOM, SUMS, SUMS_SIGNATURE, FilePart
 from . import modelpack
 from .outgoing import Outgoing
@@ -72,22 +71,13 @@ def _different(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def _of_deltas(release: Outgoing) -> set[str]:
-    return {part for name in release.deltas for part in (name, str(_about(release, name)["file"]))}
-
-
-def _about(release: Outgoing, name: str) -> dict[str, object]:
-    """What a delta's description says. OrtolanError when its patch is not there, or is for another release."""
-    path = release.folder / name
-    value = json.loads(path.read_bytes())
-    if not isinstance(value, dict) or value.get("to") != release.release.tar.digest or value.get("file") not in release.files:
-        raise OrtolanError("is no delta to this release", where=str(path), hint="make it again: ./inv delta")
-    return value
+    return {part for name in release.deltas for part in (name, delta.read(release.folder / name).file)}
 
 
 def _delta(release: Outgoing, name: str, subject: dict[str, object]) -> Referrer:
-    about = _about(release, name)
-    layers = [_layer(release.folder / name, "application/json"), _layer(release.folder / str(about["file"]), DELTA_TYPE)]
-    return Referrer(DELTA_TYPE, layers, {DELTA_FROM: str(about["from"])}, subject)
+    about = delta.read(release.folder / name)
+    layers = [_layer(release.folder / name, "application/json"), _layer(release.folder / about.file, DELTA_TYPE)]
+    return Referrer(DELTA_TYPE, layers, {DELTA_FROM: about.old}, subject)
 
 
 def _attached(path: Path, kind: str, subject: dict[str, object]) -> Referrer:

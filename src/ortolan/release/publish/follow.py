@@ -12,10 +12,10 @@ from ... import digest as digests
 from ...errors import OrtolanError
 from ...manifest import Manifest
 from ..layout import DESCRIPTION, MANIFEST, SUMS, Release, model_of
-from . import channel, modelpack, referrers
+from . import answers, channel, modelpack, referrers
 from .artifact import SIGNATURE_TYPE
 from .channel import Known, Promotion, Record
-from .outgoing import check_waivers, sums
+from .outgoing import check_waivers, read_manifest, sums
 from .referrers import EMPTY, Referrer, descriptor
 from .repository import MANIFEST_TYPE, Repository, Stored
 from .store import Channels, Promoted
@@ -101,29 +101,29 @@ def _manifest(at: Repository, stored: Stored, new: Known) -> Manifest:
     data = _layer(at, stored, MANIFEST)
     if digests.of_bytes(data) != new.release.manifest:
         raise OrtolanError(f"{MANIFEST} of {stored.digest} is not that of its release", where=at.where)
-    return Manifest.model_validate_json(data)
+    return read_manifest(data, new.release.tag, at.where)
 
 
 def _layer(at: Repository, stored: Stored, path: str) -> bytes:
-    found = [one for one in stored.json().get("layers", []) if one.get("annotations", {}).get(modelpack.FILEPATH) == path]
+    found = [one for one in answers.objects(stored.json().get("layers")) if answers.annotation(one, modelpack.FILEPATH) == path]
     if stored.json().get("artifactType") != modelpack.ARTIFACT_TYPE or len(found) != 1:
         raise OrtolanError(f"{stored.digest} is no release", where=at.where, why=f"it has no layer {path}")
-    return at.blob(str(found[0]["digest"]), int(found[0]["size"]))
+    return at.blob(*answers.blob(found[0], at.where))
 
 
 def _record(at: Repository, subject: str, name: str) -> Record | None:
     """The last promotion of a channel to a manifest: that with the longest history."""
     listed = [one for one in referrers.of(at, subject) if one.get("artifactType") == PROMOTION_TYPE]
-    found = [_read(at, one) for one in listed if one.get("annotations", {}).get(CHANNEL) == name]
+    found = [_read(at, one) for one in listed if answers.annotation(one, CHANNEL) == name]
     return max(found, key=lambda one: (len(one.history), one.at), default=None)
 
 
 def _read(at: Repository, entry: Mapping[str, Any]) -> Record:
-    stored = at.manifest(str(entry["digest"]))
-    layers = stored.json().get("layers", []) if stored else []
+    stored = at.manifest(str(entry.get("digest")))
+    layers = answers.objects(stored.json().get("layers")) if stored else []
     if len(layers) != 1:
-        raise OrtolanError(f"{entry['digest']} is no record of a promotion", where=at.where)
-    return channel.read(at.blob(str(layers[0]["digest"]), int(layers[0]["size"])), at.name)
+        raise OrtolanError(f"{entry.get('digest')} is no record of a promotion", where=at.where)
+    return channel.read(at.blob(*answers.blob(layers[0], at.where)), at.name)
 
 
 def _push(at: Repository, stored: Stored, made: Record) -> None:

@@ -19,6 +19,7 @@ import requests
 from ...errors import OrtolanError
 from ...events import Emit
 from ..behind import Sum
+from . import answers
 from .address import Address
 from .http import Client, Window, checked
 from .patience import Patience, insist
@@ -131,7 +132,7 @@ class Packages:
         found = list[Any]()
         while url:
             answer = self.client.ask("GET", url, ok={200})
-            found += answer.json()
+            found += answers.objects(answers.value(answer))
             url = answer.links.get("next", {}).get("url", "")
         return found
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ... import digest as digests
 from ... import manifest
 from ...errors import GateError, OrtolanError
 from ...manifest import Manifest, WaiverPart
+from .. import delta
 from ..check import check
 from ..layout import DELTA, DESCRIPTION, MANIFEST, MODEL_SIGNATURE, NAMESPACE, SUMS, SUMS_SIGNATURE, Release
 
@@ -37,20 +40,22 @@ class Outgoing:
     @property
     def deltas(self) -> list[str]:
         """The descriptions of its deltas."""
-        return [name for name in self.files if name.startswith(DELTA) and name.endswith(".json")]
+        return _deltas(self.folder)
 
 
 def outgoing(folder: Path, *, unsigned: bool = False, today: date | None = None) -> Outgoing:
     """The release in ``folder``, all of whose files have been read.
 
-    OrtolanError when a file differs or there is no signature (and ``unsigned`` does not allow that); GateError for a waiver that
-    has run out.
+    OrtolanError when a file differs, a delta is not one to this release, or there is no signature (and ``unsigned`` does not allow
+    that); GateError for a waiver that has run out.
     """
     release = check(folder)
     if not unsigned:
         _check_signature(folder)
     made = manifest.read(folder / MANIFEST)
     check_waivers(made.waivers, folder.name, today)
+    for name in _deltas(folder):
+        _check_delta(folder / name, release)
     return Outgoing(folder, release, made, digests.of_file(folder / DESCRIPTION))
 
 
@@ -61,6 +66,15 @@ def check_waivers(waivers: Sequence[WaiverPart], of: str, today: date | None = N
         if one.expires < now:
             what = f"{of}: the gate {one.gate} of {one.subject} failed, and its waiver ran out on {one.expires}"
             raise GateError(what, why=f"{one.who}: {one.reason}", hint="renew the waiver, then build, bundle and sign again")
+
+
+def read_manifest(data: bytes, of: str, where: str) -> Manifest:
+    """A manifest that was read from a store. OrtolanError when this ortolan cannot read it."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        why, hint = str(error).splitlines()[0], "another version of ortolan published it: promote with that one"
+        raise OrtolanError(f"cannot read the manifest of {of}", where=where, why=why, hint=hint) from error
 
 
 def _check_signature(folder: Path) -> None:
@@ -80,6 +94,23 @@ def _check_signature(folder: Path) -> None:
     if done.returncode:
         why = " ".join((done.stderr + done.stdout).split())
         raise OrtolanError(f"is no signature of this {SUMS}", where=str(signature), why=why, hint=f"./inv sign {folder.name}")
+
+
+def _deltas(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(f"{DELTA}*.json"))
+
+
+def _check_delta(path: Path, release: Release) -> None:
+    """OrtolanError unless it leads to this release and its patch is beside it: devices would fetch it in vain."""
+    about = delta.read(path)
+    patch = path.with_name(about.file)
+    if about.new != release.tar.digest:
+        why = f"it leads to an archive with {about.new}, that of this release has {release.tar.digest}"
+        raise OrtolanError("is no delta to this release", where=str(path), why=why, hint="make it again: ./inv delta")
+    if not patch.is_file() or (patch.stat().st_size, digests.of_file(patch)) != (about.size, about.digest):
+        raise OrtolanError(
+            "has not the patch that it describes", where=str(path), why=about.file, hint="make it again: ./inv delta"
+        )
 
 
 def same_bundle(one: Release, other: Release) -> bool:

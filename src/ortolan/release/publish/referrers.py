@@ -15,6 +15,7 @@ import requests
 from ... import digest as digests
 from ...digest import canonical
 from ...errors import OrtolanError
+from . import answers
 from .repository import INDEX_TYPE, MANIFEST_TYPE, Repository, Stored
 
 EMPTY = b"{}"
@@ -70,7 +71,7 @@ def of(repository: Repository, subject: str) -> list[dict[str, Any]]:
         return _entries(repository.manifest(_fallback(subject)), subject)
     found = list[dict[str, Any]]()
     while True:
-        found += _manifests(answer.json())
+        found += _manifests(answers.value(answer))
         after = answer.links.get("next", {}).get("url", "")
         if not after:
             return found
@@ -101,8 +102,7 @@ def _entries(stored: Stored | None, subject: str) -> list[dict[str, Any]]:
 
 
 def _manifests(value: Any) -> list[dict[str, Any]]:
-    listed = value.get("manifests") if isinstance(value, dict) else None
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return answers.objects(value.get("manifests")) if isinstance(value, dict) else []
 
 
 def _fallback(subject: str) -> str:

@@ -13,6 +13,7 @@ import requests
 from ... import digest as digests
 from ...errors import OrtolanError
 from ..behind import Sum
+from . import answers
 from .address import Address
 from .credentials import Login
 from .http import Client, checked, said
@@ -145,8 +146,9 @@ class Repository:
             answer = self.client.ask("GET", url, ok={200, 404})
             if answer.status_code == requests.codes.not_found:
                 return []
-            value = answer.json()
-            found += [str(tag) for tag in (value.get("tags") or [] if isinstance(value, dict) else [])]
+            listed = answers.value(answer)
+            tags = listed.get("tags") if isinstance(listed, dict) else None
+            found += [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
             after = answer.links.get("next", {}).get("url", "")
             url = urljoin(answer.url, after) if after else ""
         return found

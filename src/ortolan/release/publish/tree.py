@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from ... import digest as digests
 from ...errors import OrtolanError
 from ...events import Emit, Event
-from ...manifest import Manifest
 from ..layout import DESCRIPTION, MANIFEST, SUMS, SUMS_SIGNATURE, Release
 from . import channel
 from .channel import Known, Promotion
-from .outgoing import SIGNATURES, Outgoing, check_waivers, same_bundle, sums
+from .outgoing import SIGNATURES, Outgoing, check_waivers, read_manifest, same_bundle, sums
 from .progress import planned
 from .store import Channels, Promoted, Published
 
@@ -151,7 +150,7 @@ class Tree:
         data = self.folders.read(f"{base}/{wanted.tag}", MANIFEST) or b""
         if digests.of_bytes(data) != new.release.manifest:
             raise OrtolanError(f"{MANIFEST} is not that of the release", where=where, hint="publish it again")
-        check_waivers(Manifest.model_validate_json(data).waivers, wanted.tag, wanted.at.date())
+        check_waivers(read_manifest(data, wanted.tag, where).waivers, wanted.tag, wanted.at.date())
         if not wanted.unsigned and self.folders.read(f"{base}/{wanted.tag}", SUMS_SIGNATURE) is None:
             hint = f"./inv sign {wanted.tag}, then publish it again; or --unsigned"
             raise OrtolanError("the release is not signed", where=where, hint=hint)
