@@ -46,8 +46,8 @@ class Outgoing:
 def outgoing(folder: Path, *, unsigned: bool = False, today: date | None = None) -> Outgoing:
     """The release in ``folder``, all of whose files have been read.
 
-    OrtolanError when a file differs, a delta is not one to this release, or there is no signature (and ``unsigned`` does not allow
-    that); GateError for a waiver that has run out.
+    OrtolanError when a file differs, a delta is not one to this release, or there is no signature (and ``unsigned`` does not
+    allow that); GateError for a waiver that has run out.
     """
     release = check(folder)
     if not unsigned:
