@@ -1,34 +1,15 @@
-"""Where a step runs: this machine. A prepared folder and an interpreter go in, a reply comes back."""
+"""This machine as a place: each step is a process of a pinned runtime."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from .errors import StepError
-
-_END = "the step's process"
-_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**27), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
-"""glibc keeps what a step frees for its next copy of the model, in place of handing it back to the kernel page by page.
-
-Seen in a build of ResNet-18: a fifth less time in the kernel, 6% less of all processor time, up to 64 MB more at the peak of a
-step (mallopt(3)). Other C libraries do not read these.
-"""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a step's process left: ``facts``, or a ``refused`` verdict, or a ``crash`` in words."""
-
-    facts: dict[str, Any] | None = None
-    refused: dict[str, str] | None = None
-    crash: str = ""
+from ..errors import StepError
+from .reply import WORKER, Reply, environment, reply_in, timed_out
 
 
 class Local:
@@ -61,7 +42,7 @@ class Local:
         _kill(process)  # what the stage started and left behind
         if stopped:
             raise StepError("was stopped")  # by us: no crash, and nothing to keep
-        return _timed_out(time_limit) if late.is_set() else _reply(folder, code)
+        return timed_out(time_limit) if late.is_set() else reply_in(folder, code)
 
     def stopped(self) -> bool:
         """Whether ``stop`` was called."""
@@ -75,7 +56,7 @@ class Local:
                 _kill(process)
 
     def _start(self, folder: Path, interpreter: Path, lifeline: int) -> subprocess.Popen[bytes]:
-        command = [str(interpreter), "-s", "-m", "stages.lib.worker", str(lifeline)]
+        command = [str(interpreter), *WORKER, str(lifeline)]
         with (folder / "log.txt").open("wb") as log, self._guard:
             if self._stopped:
                 raise KeyboardInterrupt
@@ -85,18 +66,6 @@ class Local:
             )  # fmt: skip
             self._running.add(process)
         return process
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """A step's environment, made from scratch: nothing of the user's can reach the numbers."""
-    (folder / "home").mkdir(exist_ok=True)
-    (folder / "tmp").mkdir(exist_ok=True)
-    return {
-        "PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "LANG": "C.UTF-8",
-        "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "SOURCE_DATE_EPOCH": "315532800",
-        "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.31.1's Linux wheel has it on by default
-        **_ALLOCATOR,
-    }  # fmt: skip
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -109,25 +78,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _end_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
     late.set()
     _kill(process)
-
-
-def _timed_out(limit: float) -> Reply:
-    return Reply(crash=f"{_END} was still running after its time limit of {limit:g} s and was ended")
-
-
-def _reply(folder: Path, code: int) -> Reply:
-    try:
-        result = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
-        return Reply(crash=_ended(code))
-    if "error" in result:
-        return Reply(crash=f"{result['error']['type']}: {result['error']['message']}")
-    return Reply(result.get("facts"), result.get("refused"))
-
-
-def _ended(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return f"{_END} was killed (signal 9), most likely because the machine ran out of memory"
-    if code < 0:
-        return f"{_END} died of signal {-code} ({signal.Signals(-code).name})"
-    return f"{_END} ended with exit code {code} before it left a result"

@@ -1,0 +1,136 @@
+"""One connection to a host, made by the system's ssh and shared by all that is done there; and what ssh says when it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+
+from ..errors import OrtolanError
+
+PROGRAM = "ORTOLAN_SSH"
+"""The environment variable that names another ssh, with its options: ``ssh -F config``."""
+_OPTIONS = (
+    "BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3", "ControlMaster=auto",
+    "ControlPersist=60", "ClearAllForwardings=yes", "RemoteCommand=none", "RequestTTY=no", "PermitLocalCommand=no",
+)  # fmt: skip
+_SAID = {
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": (
+        "its host key is not the one that is known for it",
+        "if the device was set up anew: ssh-keygen -R {name}; if not, something else answers in its place",
+    ),
+    "Host key verification failed": (
+        "its host key is not known",
+        "compare the key once by hand: ssh {address}",
+    ),
+    "Permission denied": (
+        "it does not let you in",
+        "ssh {address} must work without a question: ssh-copy-id {address}, or ssh-add for a key with a passphrase",
+    ),
+    "Could not resolve hostname": ("there is no host of that name", "check the name, or ~/.ssh/config"),
+    "Connection refused": ("nothing listens there", "is the device on, and sshd running?"),
+    "timed out": ("it does not answer", "is the device on, and in the same network?"),
+    "No route to host": ("it does not answer", "is the device on, and in the same network?"),
+}
+
+
+LOST = 255
+"""What ssh exits with when the connection failed."""
+
+
+class HostError(OrtolanError):
+    """A host cannot be reached, or what was sent there could not be run."""
+
+
+class Connection:
+    """Starts commands on ``address``, which is whatever ssh takes: ``pi@pi5``, or a name of the user's ssh configuration.
+
+    ``open`` makes the connection, all commands share it, ``close`` ends it. Its socket lies in a private folder.
+    """
+
+    def __init__(self, address: str) -> None:
+        if not re.fullmatch(r"[^-\s\0][^\s\0]*", address):
+            raise HostError(f"{address!r} is not a host", hint="write it as ssh takes it: user@name")
+        self.address = address
+        self._guard = threading.Lock()
+        self._opening: subprocess.Popen[bytes] | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="ortolan-", dir=_short()))
+        words = [f"ControlPath={self._folder}/s", *_OPTIONS]
+        self._ssh = [*shlex.split(os.environ.get(PROGRAM, "ssh")), *(word for one in words for word in ("-o", one))]
+        self._close = weakref.finalize(self, _end, [*self._ssh, "-O", "exit", "--", address], self._folder)
+
+    def open(self) -> None:
+        """Make the connection where there is none. HostError."""
+        with self._guard:
+            if (self._folder / "s").exists():
+                return
+            self._opening, errors = self.start("exit 0")
+            code = self._opening.wait()
+            if code:
+                raise self.failed(code, errors.read_text(errors="replace"))
+
+    def stop(self) -> None:
+        """End an attempt to connect."""
+        if self._opening:
+            self._opening.kill()
+
+    def start(self, command: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """A command of the host's shell, and the file to which it and ssh write their errors. HostError without ssh."""
+        number, errors = tempfile.mkstemp(prefix="said-", dir=self._folder)
+        try:
+            process = subprocess.Popen(  # noqa: S603  the user's own ssh
+                [*self._ssh, "--", self.address, command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=number,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            what, hint = f"{self._ssh[0]} does not start: {error.strerror}", "apt-get install openssh-client"
+            raise HostError(what, where=self.address, hint=hint) from None
+        finally:
+            os.close(number)
+        return process, Path(errors)
+
+    def close(self) -> None:
+        """End the connection, and with it whatever still runs there."""
+        self._close()
+
+    def failed(self, code: int, said: str) -> HostError:
+        """The error of a command that ended with a code and left these words."""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        own = next((line.removeprefix("ortolan: ") for line in lines if line.startswith("ortolan: ")), "")
+        why = next((line for line in reversed(lines) if not line.startswith("@")), "it said nothing")
+        if own:
+            return HostError(own, where=self.address, hint="name another Python: --python, or python in recipes/fleet.toml")
+        if code == LOST:
+            what, hint = next(
+                (both for words, both in _SAID.items() if words in said), ("the connection was lost", "run it again")
+            )
+            named = {"address": self.address, "name": self.address.rpartition("@")[2]}
+            return HostError(what, where=self.address, why=why, hint=hint.format_map(named))
+        return _unstarted(self.address, code, why)
+
+
+def _unstarted(address: str, code: int, why: str) -> HostError:
+    if code in {126, 127}:
+        hint = "install Python 3.8 or newer there, or name it: --python, or python in recipes/fleet.toml"
+        return HostError("it has no such Python", where=address, why=why, hint=hint)
+    if code in {-9, 137}:
+        return HostError("the worker was killed there", where=address, why="most likely the device ran out of memory")
+    return HostError(f"the worker ended there with code {code}", where=address, why=why)
+
+
+def _short() -> str | None:
+    """Where the socket's path stays below the 104 letters that some systems allow."""
+    run = os.environ.get("XDG_RUNTIME_DIR", "")
+    return run if run and len(run) < 60 and os.access(run, os.W_OK) else "/tmp"  # noqa: S108  mkdtemp makes a private folder in it
+
+
+def _end(command: list[str], folder: Path) -> None:
+    if (folder / "s").exists():
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20)  # noqa: S603
+    shutil.rmtree(folder, ignore_errors=True)
