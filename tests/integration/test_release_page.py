@@ -37,11 +37,11 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def project(workspace: Workspace) -> Workspace:
-    """A git repository with ``./inv``, which starts the program of this checkout, and a commit of an earlier day."""
+    """A git repository with a commit of an earlier day; ``./inv`` starts the program of this checkout, ``.gitignore`` is its."""
     root = workspace.root
     (root / "inv").write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
     (root / "inv").chmod(0o755)
-    (root / ".gitignore").write_text("/build/\n/dist/\n/keys/\n/board/\n")
+    (root / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
     first = {"GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
     for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "Recipes"]):
         subprocess.run(["git", *words], cwd=root, env=git(workspace) | first, check=True)

@@ -22,7 +22,7 @@ def init(folder: Path) -> None:
         raise OrtolanError("there is a recipes folder already", where=str(recipes), hint="choose another folder")
     shutil.copytree(shipped() / "recipes", recipes, ignore=shutil.ignore_patterns("__pycache__"))
     beside = {
-        ".gitignore": b"/.cache/\n/.venv/\n/build/\n/dist/\n",
+        ".gitignore": b"/.cache/\n/.venv/\n/build/\n/dist/\n/keys/\n",
         OWN: starter([shipped() / "templates"]),
         LOCK: (shipped() / LOCK).read_bytes(),
     }
