@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -68,15 +69,14 @@ class SshDevice:
         """Folders of commands that run, or that left something."""
         return list(self.worker.glob("jobs/*"))
 
-    def sessions(self) -> list[int]:
-        """The processes of its sshd that serve a connection."""
-        return descendants(self.server.pid)
+    def servers(self) -> list[int]:
+        """The processes of sshd that serve a connection."""
+        return [one for one in descendants(self.server.pid) if _name(one).startswith("sshd")]
 
     def cut(self) -> None:
-        """Kill every process of sshd's that serves a connection: what a pulled plug looks like, less the waiting."""
-        for process in self.sessions():
-            name = Path(f"/proc/{process}/comm")
-            if name.exists() and name.read_text().startswith("sshd"):
+        """Kill them: what a pulled plug looks like, less the waiting."""
+        for process in self.servers():
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
     def processes(self) -> list[str]:
@@ -89,6 +89,13 @@ class SshDevice:
                 return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             return ""  # it has ended
+        return ""
+
+
+def _name(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/comm").read_text()
+    except OSError:
         return ""
 
 
