@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..recipe.sources import PyTorchSource
 from ..sources import Job
 from ..step import Step
 from . import estimators, onnx, pytorch, tensorflow
@@ -20,14 +21,15 @@ KINDS: dict[str, Any] = {
 }
 """The module of each kind.
 
-Each has the ``RUNTIME`` that holds the model's framework, and ``load``, ``reference`` and ``trace``, which get the job and its
-``[source]`` table, the last two also the steps that left ``model.onnx`` and ``samples.npz``.
+Each has the ``RUNTIME`` that holds the model's framework, where the recipe does not name it, and ``load``, ``reference`` and
+``trace``, which get the job and its ``[source]`` table, the last two also the steps that left ``model.onnx`` and ``samples.npz``.
 """
 
 
 def runtime(job: Job) -> str:
     """The runtime that holds the model's framework."""
-    return str(_kind(job).RUNTIME)
+    source = job.model.recipe.source
+    return source.runtime if isinstance(source, PyTorchSource) else str(_kind(job).RUNTIME)
 
 
 def load(job: Job) -> Step:

@@ -1,16 +1,15 @@
-"""A PyTorch module made by a callable: exported at the target's opset, run and traced by PyTorch itself."""
+"""A PyTorch module, made by a callable or whole in a file: exported at the target's opset, run and traced by PyTorch itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ..recipe.files import staged
 from ..recipe.sources import PyTorchSource
 from ..sources import Job
 from ..step import Source, Step
 from .step import on_source
-
-RUNTIME = "torch"
 
 
 def load(job: Job, source: PyTorchSource) -> Step:
@@ -37,4 +36,5 @@ def _read(imported: Step, samples: Step) -> dict[str, Source]:
 
 def _step(job: Job, source: PyTorchSource, stage: str, read: Mapping[str, Source], **params: Any) -> Step:
     own = {"code": job.trees["source"], **({"weights": job.trees["weights"]} if "weights" in job.trees else {})}
-    return on_source(job, stage, RUNTIME, own, read, factory=source.factory, **params)
+    file = staged(source.file) if source.file else None
+    return on_source(job, stage, source.runtime, own, read, factory=source.factory, file=file, trust=source.trust, **params)

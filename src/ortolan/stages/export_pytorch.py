@@ -6,41 +6,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, convert, down_convert, signature, torch_export, torch_source
+from .lib import canon, convert, down_convert, signature, torch_export, torch_open, torch_source
 from .lib.refused import Refused
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUTS = ("code", "weights?")
-PARAMS = ("factory", "exporter", "opset", "inputs", "outputs", "axes")
+PARAMS = ("factory", "file", "trust", "exporter", "opset", "inputs", "outputs", "axes")
 OUTPUTS = ("model.onnx",)
 CPU = True  # a factory may draw its weights, and the exporters fold constants: vector instructions may differ in the last bit
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    source = torch_source.load(inputs, params["factory"], params["inputs"])
+    """Facts: those of ``canon.describe``; ``emitted_opset`` and ``exporter``: what wrote which; ``route``: how the opset was met.
+
+    ``confined``, of a file that may run code: what kept it in.
+    """
+    confined = torch_open.enter(inputs, params, out)
+    source = torch_open.open_source(inputs, params)
     torch_export.check_size(source)
     _check_outputs(source, params)
-    emitted = _export(source, params)
+    emitted, exporter = torch_export.exported(source, params["exporter"], params["axes"], params["outputs"], params["opset"])
     model, route = _at_opset(emitted, params["opset"])
-    _check_inputs(model, source, params["inputs"])
-    canon.save(model, out / "model.onnx")
-    described = signature.describe(model)
-    return {
-        "opset": down_convert.opset(model),
-        "emitted_opset": down_convert.opset(emitted),
-        "route": route,
-        "signature": {"inputs": described["inputs"], "outputs": described["outputs"]},
-    }
-
-
-def _export(source: torch_source.Source, params: Mapping[str, Any]) -> ModelProto:
-    recipe = params["inputs"], params["axes"], params["outputs"]
-    if params["exporter"] == "torchscript":
-        return torch_export.torchscript(source, *recipe, params["opset"])
-    model: ModelProto = torch_export.dynamo(source, *recipe, max(params["opset"], torch_export.DYNAMO_OPSET)).model_proto
-    return model
+    _check_inputs(model, source)
+    model = canon.save(model, out / "model.onnx")
+    told = {"opset": down_convert.opset(model), "emitted_opset": down_convert.opset(emitted), "exporter": exporter}
+    return canon.describe(model) | told | {"route": route} | confined
 
 
 def _at_opset(emitted: ModelProto, asked: int) -> tuple[ModelProto, str]:
@@ -60,8 +52,7 @@ def _at_opset(emitted: ModelProto, asked: int) -> tuple[ModelProto, str]:
 
 
 def _check_outputs(source: torch_source.Source, params: Mapping[str, Any]) -> None:
-    """Run the module once on the example: what fails here is the user's forward, not the exporter."""
-    count, names = len(source.forward(torch_export.examples(params["inputs"], params["axes"]))), params["outputs"]
+    count, names = torch_export.outputs(source, source.inputs, params["axes"]), params["outputs"]
     if names and len(names) != count:
         why = f"forward returns {count} tensor(s)"
         raise Refused(
@@ -69,8 +60,8 @@ def _check_outputs(source: torch_source.Source, params: Mapping[str, Any]) -> No
         )
 
 
-def _check_inputs(model: ModelProto, source: torch_source.Source, recipe: Sequence[Mapping[str, Any]]) -> None:
-    wanted = {item["name"]: (item["dtype"], list(item["shape"])) for item in recipe}
+def _check_inputs(model: ModelProto, source: torch_source.Source) -> None:
+    wanted = {item["name"]: (item["dtype"], list(item["shape"])) for item in source.inputs}
     found = {item["name"]: (item["dtype"], item["shape"]) for item in map(signature.value, signature.inputs(model))}
     for name in source.order:
         if name not in found:

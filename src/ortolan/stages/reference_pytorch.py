@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import canon, tensors, torch_source
+from .lib import canon, tensors, torch_open, torch_source
 from .lib.refused import Refused
 
 INPUTS = ("code", "weights?", "samples", "model")
-PARAMS = ("factory", "inputs")
+PARAMS = ("factory", "file", "trust", "inputs")
 OUTPUTS = ("outputs.npz",)
 CPU = True  # PyTorch picks kernels by processor
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    source = torch_source.load(inputs, params["factory"], params["inputs"])
+    confined = torch_open.enter(inputs, params, out)
+    source = torch_open.open_source(inputs, params)
     names = [value.name for value in canon.load(inputs["model"]).graph.output]
     found = [_outputs(source, sample, names) for sample in tensors.read_samples(inputs["samples"])]
     tensors.write_samples(out / "outputs.npz", found)
-    return {}
+    return confined
 
 
 def _outputs(source: torch_source.Source, sample: Mapping[str, Any], names: list[str]) -> dict[str, Any]:

@@ -6,27 +6,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, down_convert, tensors, torch_export, torch_scopes, torch_source
+from .lib import canon, down_convert, tensors, torch_export, torch_open, torch_program, torch_scopes, torch_source
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUTS = ("code", "weights?", "samples", "model")
-PARAMS = ("factory", "exporter", "inputs", "axes")
+PARAMS = ("factory", "file", "trust", "exporter", "inputs", "axes")
 OUTPUTS = ("tensors.npz",)
 CPU = True  # PyTorch picks kernels by processor
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    source = torch_source.load(inputs, params["factory"], params["inputs"])
+    confined = torch_open.enter(inputs, params, out)
+    source = torch_open.open_source(inputs, params)
     model = canon.load(inputs["model"])
     names = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
     samples = [torch_source.to_torch(sample) for sample in tensors.read_samples(inputs["samples"])]
-    found = _scopes(source, model, samples) if params["exporter"] == "torchscript" else _fx(source, model, samples, params)
+    by, found = _found(source, model, samples, params)
     kept = [_kept(source, model, names, sample, values) for sample, values in zip(samples, found, strict=True)]
     tensors.write_samples(out / "tensors.npz", kept)
     matched = set(names).intersection(*kept) if kept else set()
-    return {"tensors": len(names), "matched": len(matched), "by": "scope" if params["exporter"] == "torchscript" else "fx node"}
+    return {"tensors": len(names), "matched": len(matched), "by": by} | confined
+
+
+def _found(
+    source: torch_source.Source, model: ModelProto, samples: list[dict[str, Any]], params: Mapping[str, Any]
+) -> tuple[str, list[dict[str, Any]]]:
+    """What is seen inside, and how its names were matched; of TorchScript's own modules only the outputs can be seen."""
+    import torch
+
+    if isinstance(source.module, torch.jit.ScriptModule):
+        return "output", [{} for _ in samples]
+    if params["exporter"] == "torchscript" and not isinstance(source, torch_program.Program):
+        return "scope", _scopes(source, model, samples)
+    return "fx node", _fx(source, model, samples, params)
 
 
 def _kept(
@@ -46,7 +60,7 @@ def _fx(
 ) -> list[dict[str, Any]]:
     """Run the graph that the dynamo exporter translated: its nodes gave the tensors their names."""
     opset = max(down_convert.opset(model), torch_export.DYNAMO_OPSET)
-    program = torch_export.dynamo(source, params["inputs"], params["axes"], [], opset).exported_program
+    program = torch_export.dynamo(source, source.inputs, params["axes"], [], opset).exported_program
     wanted = {name for node in model.graph.node for name in node.output}
     return [_interpret(program, *source.arguments(sample), wanted) for sample in samples]
 

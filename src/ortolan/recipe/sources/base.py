@@ -37,6 +37,11 @@ class SourceTable(Strict):
     SAMPLES: ClassVar[int] = 2
 
     @property
+    def tells_inputs(self) -> bool:
+        """Whether the inputs can be read from what the table names."""
+        return self.TELLS_INPUTS
+
+    @property
     def main(self) -> str:
         """The path of the model's own file, as the recipe has it."""
         return str(getattr(self, "file", ""))

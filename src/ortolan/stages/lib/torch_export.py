@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from .external import LIMIT
 from .refused import Refused
+from .torch_program import Program, name_axes
 from .torch_source import Source, users_line
 from .transient import reraise_if_transient
 
@@ -49,6 +50,8 @@ def dynamo(
     """
     import torch
 
+    if isinstance(source, Program):
+        return _of_program(source, outputs, opset)
     args, kwargs = source.arguments(examples(inputs, axes))
     free, named = source.arguments({item["name"]: _dynamic(item["shape"]) for item in inputs})
     dynamic = dict(inspect.signature(source.module.forward).bind(*free, **named).arguments)  # as torch.export combines them
@@ -62,6 +65,42 @@ def dynamo(
         except Exception as error:
             reraise_if_transient(error)
             raise _refusal(error, source, "dynamo") from error
+
+
+def exported(
+    source: Source, exporter: str, axes: Mapping[str, int], outputs: Sequence[str], opset: int
+) -> tuple[ModelProto, str]:
+    """The model as one of the exporters writes it, and which did. A program goes through dynamo, TorchScript through its own."""
+    import torch
+
+    scripted = isinstance(source.module, torch.jit.ScriptModule)
+    if scripted or (exporter == "torchscript" and not isinstance(source, Program)):
+        return torchscript(source, source.inputs, axes, outputs, opset), "torchscript"
+    model: ModelProto = dynamo(source, source.inputs, axes, outputs, max(opset, DYNAMO_OPSET)).model_proto
+    if isinstance(source, Program):
+        name_axes(model, source.axes)
+    return model, "dynamo"
+
+
+def _of_program(source: Program, outputs: Sequence[str], opset: int) -> Any:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made = torch.onnx.export(
+                source.program, dynamo=True, opset_version=opset, verbose=False, input_names=list(source.order),
+                output_names=list(outputs) or None,
+            )  # fmt: skip
+        except Exception as error:
+            reraise_if_transient(error)
+            raise _refusal(error, source, "dynamo") from error
+    return made
+
+
+def outputs(source: Source, inputs: Sequence[Mapping[str, Any]], axes: Mapping[str, int]) -> int:
+    """How many tensors come out. Runs a module on the example: what fails there is the user's forward, not the exporter."""
+    return source.outputs() if isinstance(source, Program) else len(source.forward(examples(inputs, axes)))
 
 
 def torchscript(
@@ -84,7 +123,8 @@ def torchscript(
     example = examples(inputs, axes)
     dynamic = {item["name"]: _dynamic(item["shape"]) or {} for item in inputs}
     written = io.BytesIO()
-    with warnings.catch_warnings(), _only_inputs(source):
+    patched = nullcontext() if isinstance(source.module, torch.jit.ScriptModule) else _only_inputs(source)
+    with warnings.catch_warnings(), patched:
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(

@@ -1,4 +1,4 @@
-"""The user's PyTorch model: its factory called, its weights loaded, its forward run; all of it deterministic."""
+"""The user's PyTorch model: a module from its factory, with its weights, and how its forward is run; all of it deterministic."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ class SourceError(Exception):
 class Source:
     """A module in eval mode, the folder its code came from, and how its forward takes the recipe's inputs.
 
-    ``positional`` and ``named`` are names of inputs, in the order of ``forward``.
+    ``positional`` and ``named`` are names of inputs, in the order of ``forward``; ``inputs`` are their tables, as in a recipe.
     """
 
     module: Any
     code: Path
     positional: tuple[str, ...]
     named: tuple[str, ...]
+    inputs: Sequence[Mapping[str, Any]]
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -54,22 +55,26 @@ class Source:
         return [leaf for leaf in torch.utils._pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]  # noqa: SLF001
 
 
-def load(inputs: Mapping[str, Path], factory: str, recipe_inputs: Sequence[Mapping[str, Any]]) -> Source:
-    """Call ``file.py:name`` of ``inputs["code"]`` and load ``inputs["weights"]`` where given.
+def from_factory(code: Path, factory: str, weights: Path | None, recipe: Sequence[Mapping[str, Any]], *, trust: bool) -> Source:
+    """Call ``file.py:name`` of the folder ``code`` and load ``weights`` where given; ``recipe`` are its ``[[input]]`` tables.
 
-    Seeds are fixed, one thread is used and the module is in eval mode, so that equal inputs give equal modules.
-    Raises Refused where the file, the callable, the module or the weights do not fit, SourceError where the user's code raises.
+    The module is in eval mode. Raises Refused where the file, the callable, the module or the weights do not fit, SourceError
+    where the user's code raises.
     """
-    _settle()
-    module = _call(inputs["code"], factory)
-    if "weights" in inputs:
-        load_weights(module, inputs["weights"])
+    module = _call(code, factory)
+    if weights is not None:
+        load_weights(module, weights, trust=trust)
+    return of_module(module, code, inspect.signature(module.forward), recipe)
+
+
+def of_module(module: Any, code: Path, forward: inspect.Signature, recipe: Sequence[Mapping[str, Any]]) -> Source:
+    """A module that takes the recipe's inputs. Raises Refused where its ``forward`` cannot."""
     module.eval().requires_grad_(False)
-    positional, named = _bind(module, [item["name"] for item in recipe_inputs])
-    return Source(module, inputs["code"], positional, named)
+    return Source(module, code, *_bind(forward, [item["name"] for item in recipe]), recipe)
 
 
-def _settle() -> None:
+def settle() -> None:
+    """Fix seeds and use one thread, so that equal inputs give equal modules and equal outputs."""
     import random
 
     import numpy as np
@@ -98,9 +103,8 @@ def _call(code: Path, factory: str) -> Any:
     return module
 
 
-def _bind(module: Any, names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _bind(signature: inspect.Signature, names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Inputs go by name where forward has parameters of all these names, else in the recipe's order."""
-    signature = inspect.signature(module.forward)
     by_name = set(names) <= {p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     ordered = [name for name in signature.parameters if name in names] if by_name else names
     leading = _leading(list(signature.parameters.values()), ordered) if by_name else len(ordered)

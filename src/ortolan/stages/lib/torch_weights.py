@@ -1,8 +1,7 @@
-"""Weights for a PyTorch module, from safetensors or a plain state dict; nothing else is opened, no code in them is run."""
+"""Weights for a PyTorch module, from safetensors or a state dict; no code in them is run but in a pickle that is trusted."""
 
 from __future__ import annotations
 
-import pickle
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +11,19 @@ from .refused import Refused
 from .transient import reraise_if_transient
 
 _SHOWN = 5
-_SAVE = "save them with safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)"
+_SAVE = (
+    "save them with safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...); a pickle of other objects"
+    " runs code: it is loaded with trust = true in [source], confined"
+)
+_CODE = "what it imports must stand in [source] files, or in the runtime; it runs without network, in a folder of its own"
 
 
-def load_weights(module: Any, path: Path) -> None:
-    """Load ``path`` into ``module``, in place.
+def load_weights(module: Any, path: Path, *, trust: bool) -> None:
+    """Load ``path`` into ``module``, in place. With ``trust`` the process is confined and code of a pickle may run.
 
     Raises Refused when the file is neither safetensors nor a state dict, or when names or shapes differ.
     """
-    weights = _read(path)
+    weights = _read(path, trust)
     try:
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -33,12 +36,12 @@ def load_weights(module: Any, path: Path) -> None:
     _all_real(module)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, trust: bool) -> dict[str, Any]:
     with path.open("rb") as stream:
         head = stream.read(9)
     if _is_safetensors(head, path.stat().st_size):
         return _read_safetensors(path)
-    return _state_dict(_read_pickle(path))
+    return _state_dict(read_pickle(path, weights_only=not trust))
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
@@ -56,20 +59,26 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise Refused("the weights are a damaged safetensors file", why=str(error), hint="copy or save them again") from None
 
 
-def _read_pickle(path: Path) -> Any:
+def read_pickle(path: Path, *, weights_only: bool) -> Any:
+    """What torch.save wrote. Raises Refused where it cannot be read or, with ``weights_only``, would run code."""
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        return torch.load(path, map_location="cpu", weights_only=weights_only)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what is read may run code, which raises what it likes
         reraise_if_transient(error)
-        why = str(error).splitlines()[0].replace(str(path), "the file") if str(error) else type(error).__name__
+        why = f"{type(error).__name__}: {error}".splitlines()[0].replace(str(path), "the file")
+        if not weights_only:
+            raise Refused(f"loading {path.name} failed", why=why, hint=_CODE) from None
         raise Refused("the weights cannot be read as safetensors or as a state dict", why=why, hint=_SAVE) from None
 
 
 def _state_dict(value: Any) -> dict[str, Any]:
     import torch
 
+    value = value.state_dict() if isinstance(value, torch.nn.Module) else value
     if not isinstance(value, Mapping):
         raise Refused(f"the weights hold a {type(value).__name__}, not a state dict", hint=_SAVE)
     odd = [str(name) for name, item in value.items() if not (isinstance(item, torch.Tensor) or _optional(str(name)))]
