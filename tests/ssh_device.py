@@ -27,7 +27,7 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin yes
 UsePAM no
-Subsystem sftp internal-sftp
+Subsystem sftp /usr/lib/openssh/sftp-server
 SetEnv XDG_CACHE_HOME={folder}/cache {more}
 """
 _CLIENT = """\

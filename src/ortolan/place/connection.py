@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from ..errors import OrtolanError
@@ -51,7 +52,7 @@ class HostError(OrtolanError):
 class Connection:
     """Starts commands on ``address``, which is whatever ssh takes: ``pi@pi5``, or a name of the user's ssh configuration.
 
-    ``open`` makes the connection, all commands share it, ``close`` ends it. Its socket lies in a private folder.
+    The first command makes the connection, all share it, ``close`` ends it. Its socket lies in a private folder.
     """
 
     def __init__(self, address: str) -> None:
@@ -59,26 +60,14 @@ class Connection:
             raise HostError(f"{address!r} is not a host", hint="write it as ssh takes it: user@name")
         self.address = address
         self._guard = threading.Lock()
-        self._opening: subprocess.Popen[bytes] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="ortolan-", dir=_short()))
         words = [f"ControlPath={self._folder}/s", *_OPTIONS]
         self._ssh = [*shlex.split(os.environ.get(PROGRAM, "ssh")), *(word for one in words for word in ("-o", one))]
         self._close = weakref.finalize(self, _end, [*self._ssh, "-O", "exit", "--", address], self._folder)
 
-    def open(self) -> None:
-        """Make the connection where there is none. HostError."""
-        with self._guard:
-            if (self._folder / "s").exists():
-                return
-            self._opening, errors = self.start("exit 0")
-            code = self._opening.wait()
-            if code:
-                raise self.failed(code, errors.read_text(errors="replace"))
-
-    def stop(self) -> None:
-        """End an attempt to connect."""
-        if self._opening:
-            self._opening.kill()
+    def turn(self) -> AbstractContextManager[object]:
+        """Whoever is first makes the connection, and until it stands the others wait: start a command in this block."""
+        return nullcontext() if (self._folder / "s").exists() else self._guard
 
     def start(self, command: str) -> tuple[subprocess.Popen[bytes], Path]:
         """A command of the host's shell, and the file to which it and ssh write their errors. HostError without ssh."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -73,10 +73,11 @@ class Host:
     def run(self, errand: Errand, to: Path) -> Ended:
         """Run a command there; its outputs are written below ``to``. HostError; StepError when ``stop`` ended it."""
         try:
-            with self._room:
-                self.connection.open()
-                with self._link() as link:
-                    return self._carried_out(link, errand, to)
+            with self._room, ExitStack() as stack:
+                with self.connection.turn():
+                    link = stack.enter_context(self._link())
+                    paths = self._opened(link, errand)
+                return self._carried_out(link, errand, paths, to)
         except HostError:
             if self._stopped:
                 raise StepError("was stopped") from None
@@ -96,7 +97,6 @@ class Host:
         """End every running command, and refuse to start others."""
         with self._guard:
             self._stopped = True
-            self.connection.stop()
             for link in self._links:
                 link.process.kill()
 
@@ -119,12 +119,12 @@ class Host:
                 self._links.discard(link)
             link.end()
 
-    def _carried_out(self, link: Link, errand: Errand, to: Path) -> Ended:
+    def _opened(self, link: Link, errand: Errand) -> dict[str, Path]:
+        """Ask for a command while ssh connects; the files by digest."""
         digests = {name: digest.of_file(path).partition(":")[2] for name, path in errand.files.items()}
-        sizes = {name: path.stat().st_size for name, path in errand.files.items()}
         link.open(
             {
-                "files": {name: [digests[name], sizes[name]] for name in errand.files},
+                "files": {name: [digests[name], path.stat().st_size] for name, path in errand.files.items()},
                 "command": [str(word) for word in errand.command],
                 "limit": errand.limit,
                 "outputs": list(errand.outputs),
@@ -134,9 +134,12 @@ class Host:
                 "silence": self._silence,
             }
         )
+        return {digests[name]: path for name, path in errand.files.items()}
+
+    def _carried_out(self, link: Link, errand: Errand, paths: Mapping[str, Path], to: Path) -> Ended:
         answer = link.receive()
         self._interpreter = str(answer["python"])
-        _send(link, answer["missing"], {digests[name]: path for name, path in errand.files.items()})
+        _send(link, answer["missing"], paths)
         header = self._waited(link, errand.limit)
         if header.get("full") and header["ended"]:
             raise HostError("the disk is full there", where=self.address, hint="free some space on the device")

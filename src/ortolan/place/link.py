@@ -151,7 +151,7 @@ def _command(python: str) -> str:
     constants = f"WANTED={hashlib.sha256(_source()).hexdigest()!r};SIZE={len(_source())};MARK={_MARK!r}\n"
     packed = binascii.hexlify((constants + _BOOT).encode()).decode()
     program = _START.format(old=_OLD, packed=packed).replace("'", '"')
-    return f"exec {home}{shlex.quote(rest)} -c '{program}'"
+    return f"exec {home}{shlex.quote(rest)} -E -s -S -c '{program}'"
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:

@@ -21,7 +21,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -281,7 +280,8 @@ def run(wire: Wire, cache: Path, request: Mapping[str, Any]) -> None:
     receive(wire, objects, request["files"])
     (cache / "jobs").mkdir(exist_ok=True)
     sweep(cache / "jobs")
-    job = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=str(cache / "jobs")))
+    job = cache / "jobs" / f"{os.getpid()}-{os.urandom(4).hex()}"
+    job.mkdir(mode=0o700)
     try:
         fill(job, objects, request["files"])
         code, late = carry_out(wire, job, request)
