@@ -73,7 +73,7 @@ def ensure(spec: RuntimeSpec, folder: Path, say: Callable[[str], object] = str) 
     marker = _sound(place)
     if marker is None:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder / f"{place.name}.lock"):
+        with only_one(folder / f"{place.name}.lock"):
             marker = _sound(place)
             if marker is None:
                 say(f"making runtime {spec.name}: {spec.description}")
@@ -106,7 +106,8 @@ def _interpreter(place: Path) -> list[str | int]:
 
 
 @contextmanager
-def _only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> Iterator[None]:
+    """Wait until no other process is between these lines with the same file."""
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
