@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, down_convert, tensors, torch_export, torch_open, torch_program, torch_scopes, torch_source
+from .lib import canon, down_convert, tensors, torch_export, torch_open, torch_program, torch_qat, torch_scopes, torch_source
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -38,6 +38,7 @@ def _found(
 
     if isinstance(source.module, torch.jit.ScriptModule):
         return "output", [{} for _ in samples]
+    torch_qat.to_qdq(source.module, params["exporter"])
     if params["exporter"] == "torchscript" and not isinstance(source, torch_program.Program):
         return "scope", _scopes(source, model, samples)
     return "fx node", _fx(source, model, samples, params)

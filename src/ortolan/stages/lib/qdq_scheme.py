@@ -80,9 +80,9 @@ class _Walk:
         from onnx import TensorProto, numpy_helper
 
         name = node.input[2] if len(node.input) > 2 else ""
-        if name in self._constants:
-            value = numpy_helper.to_array(self._constants[name])
-            return signature.dtype_name(self._constants[name].data_type), bool(np.any(value != 0))
+        if (tensor := self._constants.get(name)) is not None:
+            here = tensor.data_location != TensorProto.EXTERNAL  # zero points are small, and seldom stand elsewhere
+            return signature.dtype_name(tensor.data_type), here and bool(np.any(numpy_helper.to_array(tensor) != 0))
         wanted = next((one.i for one in node.attribute if one.name == "output_dtype" and one.i), TensorProto.UINT8)
         given = self._constants.get(node.input[0]) if node.op_type == _DQ else None
         return signature.dtype_name(given.data_type if given is not None else wanted), bool(name)

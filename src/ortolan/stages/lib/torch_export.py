@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from . import torch_qat
 from .external import LIMIT
 from .refused import Refused
 from .torch_program import Program, name_axes
@@ -74,6 +75,8 @@ def exported(
     import torch
 
     scripted = isinstance(source.module, torch.jit.ScriptModule)
+    if not scripted:
+        torch_qat.to_qdq(source.module, exporter)
     if scripted or (exporter == "torchscript" and not isinstance(source, Program)):
         return torchscript(source, source.inputs, axes, outputs, opset), "torchscript"
     model: ModelProto = dynamo(source, source.inputs, axes, outputs, max(opset, DYNAMO_OPSET)).model_proto

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import usercode
+from . import torch_qat, usercode
 from .refused import Refused
 from .torch_weights import load_weights
 
@@ -68,8 +68,11 @@ def from_factory(code: Path, factory: str, weights: Path | None, recipe: Sequenc
 
 
 def of_module(module: Any, code: Path, forward: inspect.Signature, recipe: Sequence[Mapping[str, Any]]) -> Source:
-    """A module that takes the recipe's inputs. Raises Refused where its ``forward`` cannot."""
-    module.eval().requires_grad_(False)
+    """A module that takes the recipe's inputs. Raises Refused where its ``forward`` cannot, or where it is half quantised."""
+    module.eval()
+    for parameter in module.parameters():  # requires_grad_ of the module is not for TorchScript
+        parameter.requires_grad_(requires_grad=False)
+    torch_qat.freeze(module)
     return Source(module, code, *_bind(forward, [item["name"] for item in recipe]), recipe)
 
 

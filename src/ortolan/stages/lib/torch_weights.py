@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,10 +70,17 @@ def read_pickle(path: Path, *, weights_only: bool) -> Any:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what is read may run code, which raises what it likes
         reraise_if_transient(error)
-        why = f"{type(error).__name__}: {error}".splitlines()[0].replace(str(path), "the file")
+        why = _first_line(error).replace(str(path), "the file")
         if not weights_only:
             raise Refused(f"loading {path.name} failed", why=why, hint=_CODE) from None
         raise Refused("the weights cannot be read as safetensors or as a state dict", why=why, hint=_SAVE) from None
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says; of a pickle that would run code, the name of what it would call."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    named = re.search(r"(?:Unsupported global: )?GLOBAL \S+ was not an allowed global|Unsupported \w+: .*", text)
+    return named[0] if named else f"{type(error).__name__}: {(text.splitlines() or [''])[0]}"
 
 
 def _state_dict(value: Any) -> dict[str, Any]:
