@@ -1,0 +1,118 @@
+"""``recipes/fleet.toml``: the devices that verbs with ``--host`` reach over ssh, by name and by label."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from .base import Strict
+from .explain import Problem
+from .load import complain, load
+from .nearest import did_you_mean
+from .rules import Mistake, check, once
+
+FILE = Path("recipes") / "fleet.toml"
+ALL = "all"
+_NAME = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
+_HOST = re.compile(r"[^-\s\0][^\s\0]*")
+
+
+class Device(Strict):
+    """``[device.<name>]``: one device."""
+
+    host: str = Field(description="as ssh takes it: user@name, or a name of your ssh configuration")
+    target: str = Field(description="what it is: a file of recipes/targets")
+    labels: list[str] = Field(default=[], description="names that several devices share: --host lab reaches all of them")
+    python: str = Field(
+        default="python3", description="its interpreter with ONNX Runtime, by name or path; ~/ is its home folder"
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, given: str) -> str:
+        if not _HOST.fullmatch(given):
+            check([Mistake((), f"{given!r} is not a host", 'Write it as ssh takes it: "pi@pi5".')])
+        return given
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, given: list[str]) -> list[str]:
+        check(once(given, "the label"))
+        check(Mistake((index,), *wrong) for index, one in enumerate(given) if (wrong := _wrong_name(one)))
+        return given
+
+    @field_validator("python")
+    @classmethod
+    def _named(cls, given: str) -> str:
+        if not given.strip() or given.startswith("-") or "\0" in given or "\n" in given:
+            check([Mistake((), f"{given!r} is not an interpreter", 'Write its name or path: "~/venv/bin/python".')])
+        return given
+
+
+class Fleet(Strict):
+    """The whole file."""
+
+    device: dict[str, Device] = Field(default={}, description="the devices by name")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Fleet:
+        labels = {label for one in self.device.values() for label in one.labels}
+        wrong = [Mistake(("device", name), *found) for name in self.device if (found := _wrong_name(name))]
+        taken = [name for name in self.device if name in labels]
+        check([*wrong, *(Mistake(("device", name), f"{name} is also a label", "Rename one.") for name in taken)])
+        return self
+
+
+def _wrong_name(name: str) -> tuple[str, str] | None:
+    if name == ALL:
+        return f'"{ALL}" means every device', "Choose another name."
+    if not _NAME.fullmatch(name):
+        return f"{name!r} is not a name", "Letters and digits, with single dots, dashes or underscores between."
+    return None
+
+
+@dataclass(frozen=True)
+class NamedDevice:
+    """A device to reach: its name in the fleet (or what was typed), and the target that it is, where that is known."""
+
+    name: str
+    host: str
+    python: str = "python3"
+    target: str = ""
+
+
+def load_fleet(root: Path, targets: list[str]) -> Fleet:
+    """The fleet of a project; an empty one without the file. RecipeError, also for a device whose target is not there."""
+    path = root / FILE
+    if not path.exists():
+        return Fleet()
+    fleet = load(path, Fleet)
+    problems = [
+        Problem(("device", name, "target"), f"no target is named {one.target!r}", _near(one.target, targets))
+        for name, one in fleet.device.items()
+        if one.target not in targets
+    ]
+    if problems:
+        raise complain(path, problems)
+    return fleet
+
+
+def _near(name: str, known: list[str]) -> str:
+    return did_you_mean(name, known) or f"There are: {', '.join(known) or 'none'}."
+
+
+def chosen(fleet: Fleet, word: str) -> list[NamedDevice]:
+    """The devices that a word of the command line means: ``all``, a device, a label, else the host of that name."""
+    named = {name: NamedDevice(name, one.host, one.python, one.target) for name, one in fleet.device.items()}
+    if word in named:
+        return [named[word]]
+    found = [named[name] for name, one in fleet.device.items() if word == ALL or word in one.labels]
+    return found or [NamedDevice(word, word)]
+
+
+def meant(fleet: Fleet, word: str) -> str:
+    """The question whether a host that cannot be reached was a slip of a name in the fleet; or nothing."""
+    return did_you_mean(word, [*fleet.device, *{label for one in fleet.device.values() for label in one.labels}])
