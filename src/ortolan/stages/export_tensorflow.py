@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import canon, confine, down_convert, tf_finish, tf_open, tf_port
+from .lib import confine, tf_export
 
 INPUTS = ("source",)
 PARAMS = ("kind", "file", "how", "layout", "inputs", "outputs", "opset")
@@ -21,11 +21,4 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     (placeholders that became their default) and ``turned``, the inputs that are in NCHW now.
     """
     by = confine.enter(out)
-    opened, told = tf_open.open_model(inputs["source"], params)
-    turned = tf_port.turned(opened.inputs, params["layout"])
-    model = opened.convert(params["opset"], turned)
-    emitted = down_convert.opset(model)
-    model = tf_finish.finish(model, (opened.inputs, opened.outputs), turned, params["inputs"], params["outputs"])
-    model = canon.save(model, out / "model.onnx")
-    told |= {"turned": [port.name for port in turned]} if turned else {}
-    return canon.describe(model) | told | {"emitted_opset": emitted, "confined": by}
+    return tf_export.export(inputs["source"], params, out / "model.onnx") | {"confined": by}

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import tf_convert
+from . import tf_convert, tf_dropout
 from .refused import Refused
 from .tf_port import Port
-from .tf_words import heard, refusing, tensorflow
+from .tf_words import refusing, tensorflow
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -34,7 +34,7 @@ class Graph:
         return tf_convert.convert(
             from_graph_def,
             opset,
-            graph_def=self.definition,
+            graph_def=self._flat(),
             name="tensorflow",
             input_names=[port.tensor for port in self.inputs],
             output_names=[port.tensor for port in self.outputs],
@@ -47,16 +47,34 @@ class Graph:
 
     def inside(self, feeds: Mapping[str, Any], model: ModelProto) -> dict[str, Any]:
         """The tensors of the converted ``model`` that the graph has too, as tf2onnx reads it: functions inlined."""
-        from tf2onnx.tf_loader import tf_optimize
+        flat = self._flat()
+        known = _tensors(flat)
+        wanted = sorted({name for node in model.graph.node for name in node.output} & known)
+        return dict(zip(wanted, _run(flat, wanted, feeds), strict=True)) if wanted else {}
+
+    def _flat(self) -> Any:
+        """The graph with its functions inlined and constants folded by TensorFlow's own optimiser.
+
+        tf2onnx asks it for the same, but it leaves graphs of fewer than four nodes alone unless it is told otherwise.
+        """
+        from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+        from tensorflow.python.grappler import tf_optimizer
 
         tf = tensorflow()
-        ends = [[port.tensor for port in ports] for ports in (self.inputs, self.outputs)]
-        with heard("tf2onnx"), tf.Graph().as_default():
+        config = config_pb2.ConfigProto()
+        rewrite = config.graph_options.rewrite_options
+        rewrite.optimizers[:] = ["constfold", "function", "dependency"]
+        rewrite.min_graph_nodes = -1
+        rewrite.experimental_disable_folding_quantization_emulation = True
+        with refusing("TensorFlow cannot read this graph"), tf.Graph().as_default():
             tf.import_graph_def(self.definition, name="")
-            ready = tf_optimize(*ends, self.definition)
-        known = _tensors(ready)
-        wanted = sorted({name for node in model.graph.node for name in node.output} & known)
-        return dict(zip(wanted, _run(ready, wanted, feeds), strict=True)) if wanted else {}
+            whole = tf.compat.v1.train.export_meta_graph(graph_def=self.definition)
+            ends = meta_graph_pb2.CollectionDef()
+            ends.node_list.value.extend(port.tensor for port in (*self.inputs, *self.outputs))
+            whole.collection_def["train_op"].CopyFrom(ends)
+            flat = tf_optimizer.OptimizeGraph(config, whole)
+        tf_dropout.settle(flat)
+        return flat
 
 
 def settings() -> Any:

@@ -81,13 +81,18 @@ def _graph(model: Any, recipe: Sequence[Mapping[str, Any]]) -> Graph:
     function = tf.function(lambda *given: tf.nest.flatten(_call(model, list(given))), input_signature=taken)
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(), lower_control_flow=False)
     inputs = [Port(port.name, each.name, port.dtype, port.shape) for port, each in zip(ports, frozen.inputs, strict=True)]
-    names = _unique([str(name) for name in model.output_names])
+    names = _unique([str(name) for name in getattr(model, "output_names", None) or _makers(model)])
     names = names if len(names) == len(frozen.outputs) else [f"output_{index}" for index in range(len(frozen.outputs))]
     outputs = [
         Port(name, each.name, each.dtype.name, None if each.shape.rank is None else tuple(each.shape.as_list()))
         for name, each in zip(names, frozen.outputs, strict=True)
     ]
     return Graph(frozen.graph.as_graph_def(), tuple(inputs), tuple(outputs))
+
+
+def _makers(model: Any) -> list[str]:
+    """The layers that make the outputs: a sequential model does not name these."""
+    return [str(getattr(one, "_keras_history", (model.layers[-1],))[0].name) for one in model.outputs]
 
 
 def _call(model: Any, given: Sequence[Any]) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import tf_convert
-from .tf_lite_file import LiteFile
+from . import tf_convert, tf_lite_file
 from .tf_port import Port, fitted
 from .tf_words import refusing, tensorflow
 
@@ -45,26 +45,36 @@ class Lite:
 
         An activation that is a part of LiteRT's operator is a node of its own there: the tensor's name is that before it.
         """
-        tensorflow()
         found, moved = _run(self.path, feeds, every=True), _activated(model)
-        fused = set(LiteFile(self.path).fused())
+        fused = set(tf_lite_file.fused(self.path))
         made = {name for node in model.graph.node for name in node.output}
         named = {moved.get(name, "") if name in fused else name: value for name, value in found.items()}
         return {name: value for name, value in named.items() if name in made}
 
 
 def read(path: Path, how: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]]) -> tuple[Lite, dict[str, Any]]:  # noqa: ARG001
-    """The model in a file; facts: ``quantised``, tensors by type, where it is. Raises ``Refused``."""
-    tensorflow()
-    _interpreter(path)  # its verifier reads the whole file before anything else does
-    file = LiteFile(path)
-    file.refuse_custom()
-    opened = _allocated(path, every=False)
+    """The model in a file; facts: ``quantised``, how many tensors are, by type, where some are. Raises ``Refused``."""
+    opened = _interpreter(path)  # its verifier reads the whole file before anything else does
+    with refusing(f"LiteRT cannot run {path.name}", _WHOLE):
+        try:
+            opened.allocate_tensors()
+        except RuntimeError:
+            tf_lite_file.refuse_custom(path)
+            raise
     names = _public(opened)
     inputs = fitted([_port(one, names) for one in opened.get_input_details()], recipe)
     outputs = [_port(one, names) for one in opened.get_output_details()]
-    low = file.quantised()
+    low = _quantised(opened)
     return Lite(path, tuple(inputs), tuple(outputs)), {"quantised": low} if low else {}
+
+
+def _quantised(opened: Any) -> dict[str, int]:
+    """How many tensors have a scale, by type, those of biases apart."""
+    import numpy as np
+
+    low = [one for one in opened.get_tensor_details() if len(one["quantization_parameters"]["scales"])]
+    kinds = Counter(np.dtype(one["dtype"]).name for one in low)
+    return {kind: kinds[kind] for kind in sorted(kinds) if kind not in {"int32", "int64"}}
 
 
 def _public(opened: Any) -> dict[str, str]:
@@ -94,13 +104,6 @@ def _interpreter(path: Path, *, every: bool = False) -> Any:
         return Interpreter(
             str(path), num_threads=1, experimental_op_resolver_type=kernels, experimental_preserve_all_tensors=every
         )
-
-
-def _allocated(path: Path, *, every: bool) -> Any:
-    opened = _interpreter(path, every=every)
-    with refusing(f"LiteRT cannot run {path.name}", _WHOLE):
-        opened.allocate_tensors()
-    return opened
 
 
 def _run(path: Path, feeds: Mapping[str, Any], *, every: bool) -> dict[str, Any]:

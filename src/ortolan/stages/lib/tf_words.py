@@ -12,7 +12,7 @@ from .refused import Refused
 from .transient import reraise_if_transient
 
 _SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "KERAS_BACKEND": "tensorflow"}
-_LENGTH = 300
+_LENGTH = 200
 
 
 def tensorflow() -> Any:
@@ -39,9 +39,9 @@ def refusing(what: str, hint: str = "") -> Iterator[None]:
 
 
 def line(error: BaseException) -> str:
-    """An error's text in one line, cut where it grows long."""
+    """An error's text in one line; of a long one the beginning and the end, where Keras has what it comes from."""
     text = " ".join(str(error).split())
-    return text if len(text) <= _LENGTH else f"{text[:_LENGTH]} …"
+    return text if len(text) <= 2 * _LENGTH else f"{text[:_LENGTH]} … {text[-_LENGTH:]}"
 
 
 @contextmanager
