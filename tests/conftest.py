@@ -17,6 +17,7 @@ import pytest
 from ortolan import runtime
 from ortolan.build import Built, Options, build
 from ortolan.cache import Cache, user_cache
+from ortolan.contract import BESIDE, contract
 from ortolan.events import Event
 from ortolan.place import Local
 from ortolan.recipe.project import Project
@@ -68,7 +69,11 @@ def run_stage(tmp_path: Path) -> RunStage:
         made = runtime.ensure(runtime.find(name, [ROOT / "runtimes"]), user_cache().runtimes)
         paths = {key: f"in/{key}" if path.is_dir() else f"in/{key}/{path.name}" for key, path in inputs.items()}
         folder.mkdir()
-        prepare(folder, stage, paths, {paths[key]: copy_from(path) for key, path in inputs.items()}, params)
+        files = {paths[key]: copy_from(path) for key, path in inputs.items()}
+        for key in contract(stage).weighty & inputs.keys():
+            if (weights := inputs[key].with_name(inputs[key].name + BESIDE)).is_file():
+                files[paths[key] + BESIDE] = copy_from(weights)
+        prepare(folder, stage, paths, files, params)
         reply = Local().run(folder, made.interpreter, limit)
         return StageRun(folder / "out", reply.facts, reply.refused, reply.crash, (folder / "log.txt").read_text(errors="replace"))
 

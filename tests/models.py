@@ -19,6 +19,9 @@ SESSION: dict[str, Any] = {
 CPU: list[dict[str, Any]] = [{"name": "CPUExecutionProvider", "options": {}}]
 """``[[provider]]`` of a recipe as a stage gets it."""
 
+LARGE = 10**9
+"""``inline`` of a recipe: bytes above which a model's weights stand in a file of their own."""
+
 VERSIONS = ("1.17.3", "1.20.1", "1.31.1")
 """The versions of ONNX Runtime that the repository pins."""
 

@@ -12,10 +12,11 @@ from . import digest, gates, plan, runtime
 from .artifact import Artifact, Gate, Outcome, Precision
 from .assemble import assemble
 from .cache import Cache
+from .contract import BESIDE
 from .disk import json_bytes, sweep, write_json
 from .errors import OrtolanError
 from .events import Emit, Event
-from .execute import Executor, Results
+from .execute import Executor, Results, weights_of
 from .execute import sweep as sweep_work
 from .manifest import NAME, Manifest
 from .package import find_templates, image_locks, pack
@@ -146,7 +147,7 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
     said = _about(ship, results)
     artifacts = {
         _artifact(name, ref, results, said.get(name, {})): partial(_fetch, executor, ref, results)
-        for name, ref in ship.files.items()
+        for name, ref in _with_weights(ship.files, results).items()
     }
     ships = gates.shipped(job, ship, list(artifacts), results, chosen.precision)
     judged = [*chosen.gates, *gates.waive(job, ships, chosen.hashed)]
@@ -169,6 +170,12 @@ def _beside(manifest: Manifest, judged: Sequence[Gate]) -> dict[str, bytes]:
     """The files beside the artifacts: the manifest, and the timings that it leaves out."""
     timings = {gate.name: {"measured": gate.measured, "limit": gate.limit, "why": gate.why} for gate in judged if gate.varies}
     return {NAME: manifest.to_bytes()} | ({MEASUREMENTS: json_bytes(timings)} if timings else {})
+
+
+def _with_weights(files: Mapping[str, Ref], results: Results) -> dict[str, Ref]:
+    """The files, and beside each model the one that holds its weights, where there is one."""
+    weights = {name + BESIDE: found for name, ref in files.items() if (found := weights_of(ref, results))}
+    return {**files, **weights}
 
 
 def _fetch(executor: Executor, ref: Ref, results: Results, to: Path) -> None:

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from . import digest
 from .errors import StoreError
 
 _ROOM = 500_000  # bytes: less is a full disk
 PART = ".part-"
 """What the names of unfinished files and folders begin with; the number of the process that makes them follows."""
+
+
+def copied(source: Path, to: Path) -> str:
+    """Copy a file's bytes; the digest of what was written."""
+    with source.open("rb") as stream, to.open("wb") as target:
+        return copy(stream, target)
+
+
+def copy(stream: IO[bytes], target: IO[bytes]) -> str:
+    """Copy a stream; the digest of what was written. Bytes are hashed in a thread while the next ones are read and written."""
+    hashed, chunk = hashlib.sha256(), stream.read(digest.CHUNK)
+    if len(chunk) < digest.CHUNK:
+        hashed.update(chunk)
+        target.write(chunk)
+        return "sha256:" + hashed.hexdigest()
+    with ThreadPoolExecutor(1) as beside:
+        while chunk:
+            last = beside.submit(hashed.update, chunk)
+            target.write(chunk)
+            chunk = stream.read(digest.CHUNK)
+            last.result()
+    return "sha256:" + hashed.hexdigest()
 
 
 @contextmanager

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from . import digest
-from .contract import contract
-from .disk import alive, check_room, disk
+from .contract import BESIDE, contract
+from .disk import alive, check_room, copied, disk
 from .errors import CorruptObject, OrtolanError, StepError
 from .events import Emit, Event
 from .place import Local, Reply
 from .runtime import Runtime, broken
-from .sandbox import Fetch, copy_from, prepare
+from .sandbox import Fetch, prepare
 from .step import Ref, Step, Tree, in_order
 from .store import Action, Output, Store
+
+_LARGE = 500_000_000  # bytes; a session of ONNX Runtime may need twice as much for a while
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Result:
         if self.action is None:
             raise LookupError(f"{self.step.label} has no outputs")
         return self.action.outputs[name]
+
+    @property
+    def outputs(self) -> Mapping[str, Output]:
+        """The step's outputs by name; none unless it succeeded."""
+        return self.action.outputs if self.action else {}
 
     @property
     def refused(self) -> Mapping[str, str] | None:
@@ -105,11 +112,15 @@ class Executor:
             settled = self._skipped(step, results) or self._recalled(step, results)
             if settled:
                 results[step.id] = settled
-            elif len(running) < self._wide:
+            elif len(running) < self._wide and self._has_room(step, running.values(), results):
                 running[pool.submit(self._made, step, dict(results))] = step
             else:
                 continue
             del waiting[step.id]
+
+    def _has_room(self, step: Step, running: Iterable[Step], results: Results) -> bool:
+        """Two steps that read so much might not fit into memory side by side."""
+        return _read_by(step, results) < _LARGE or all(_read_by(one, results) < _LARGE for one in running)
 
     def _skipped(self, step: Step, results: Results) -> Result | None:
         culprit = next((needed for needed in step.needs() if not results[needed.id].ok), None)
@@ -191,6 +202,8 @@ class Executor:
             if isinstance(source, Ref):
                 paths[name] = f"in/{name}/{source.name}"
                 files[paths[name]] = self._fetcher(source, results)
+                if name in contract(step.stage).weighty and (weights := weights_of(source, results)):
+                    files[paths[name] + BESIDE] = self._fetcher(weights, results)
             else:
                 paths[name] = f"in/{name}/{next(iter(source.files))}" if source.single else f"in/{name}"
                 files |= {f"in/{name}/{path}": _source(source, path) for path in source.files}
@@ -225,6 +238,19 @@ class Executor:
         action = Action(key_of(preimage), preimage, outputs, reply.facts or {}, reply.refused)
         self.store.record(action)
         return action
+
+
+def weights_of(model: Ref, results: Results) -> Ref | None:
+    """The file with a model's weights, where it has one: its step left it, or one before whose weights are still the model's."""
+    told = results[model.step.id].facts.get("weights_file")
+    if told is None or not model.name.endswith(".onnx"):
+        return None
+    own = Ref(model.step, model.name + BESIDE)
+    if own.name in results[model.step.id].outputs:
+        return own
+    before = (source for source in model.step.inputs.values() if isinstance(source, Ref))
+    found = (one for ref in before if (one := weights_of(ref, results)) and _digest(one, results) == told)
+    return next(found)
 
 
 def longest_first(steps: Iterable[Step]) -> list[Step]:
@@ -264,7 +290,19 @@ def _put_all(store: Store, step: Step, out: Path) -> dict[str, Output]:
             f"stage {step.stage} left {sorted(found)}, declared are {list(declared.outputs)}", where=step.label,
             hint="this is a mistake in the stage, not in your recipe; please report it",
         )  # fmt: skip
-    return {name: store.put(out / name) for name in declared.outputs if name in found}
+    return {name: store.take(out / name) for name in declared.outputs if name in found}
+
+
+def _read_by(step: Step, results: Results) -> int:
+    """Bytes of the models, with their weights, that a step declares to read whole."""
+    found = 0
+    for name in contract(step.stage).weighty & step.inputs.keys():
+        source = step.inputs[name]
+        if isinstance(source, Tree):
+            found += source.size
+        elif weights := weights_of(source, results):
+            found += results[weights.step.id].output(weights.name).size
+    return found
 
 
 def _digest(source: Ref | Tree, results: Results) -> str:
@@ -273,8 +311,7 @@ def _digest(source: Ref | Tree, results: Results) -> str:
 
 def _source(source: Tree, path: str) -> Fetch:
     def fetch(to: Path) -> None:
-        copy_from(source.paths[path])(to)
-        if digest.of_file(to) != source.files[path]:
+        if copied(source.paths[path], to) != source.files[path]:
             raise StepError(
                 "the file changed while the build ran", where=str(source.paths[path]), hint="run the same command again"
             )

@@ -28,6 +28,11 @@ class Tree:
         """The file's digest, or the folder's."""
         return next(iter(self.files.values())) if self.single else digest.of_tree(self.files)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.paths.values())
+
 
 def tree(paths: Mapping[str, Path], *, single: bool = False) -> Tree:
     """Read the files' digests."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import digest
-from .disk import alive, disk
+from .disk import alive, copied, disk
 from .errors import CorruptObject, StoreError
 
 NOISE = "noise"
@@ -79,18 +78,30 @@ class Store:
     def put(self, source: Path) -> Output:
         """Copy a file in and return its digest and size. StoreError when the disk is full."""
         with disk(self.root), self._part() as part:
-            with source.open("rb") as stream:
-                found = _copy(stream, part)
+            found = copied(source, part)
             size = part.stat().st_size
             part.replace(self._object(found))  # always: these bytes are known to be right, an older copy's are not
             return Output(found, size)
+
+    def take(self, source: Path) -> Output:
+        """Move a file in and return its digest and size: one that nobody writes to any more, and that has no other name.
+
+        What has another name, or is on another disk, is copied.
+        """
+        about = source.stat()
+        if about.st_nlink > 1 or about.st_dev != self._objects.stat().st_dev:
+            return self.put(source)
+        with disk(self.root):
+            found = digest.of_file(source)
+            source.chmod(0o600)
+            source.replace(self._object(found))
+        return Output(found, about.st_size)
 
     def fetch(self, wanted: str, to: Path) -> None:
         """Copy an object out to ``to``, verified. CorruptObject (and the object is gone) when its bytes are not its name's."""
         with disk(to):
             try:
-                with self._object(wanted).open("rb") as stream, to.open("wb") as target:
-                    found = _copy_stream(stream, target)
+                found = copied(self._object(wanted), to)
             except FileNotFoundError as error:
                 raise CorruptObject(wanted) from error
         if found != wanted:
@@ -194,16 +205,3 @@ def _difference(before: Action, now: Action) -> str:
     changed = [name for name in now.outputs if before.outputs.get(name) != now.outputs[name]]
     facts = [name for name in now.facts if name != NOISE and before.facts.get(name) != now.facts[name]]
     return f"differing outputs: {', '.join(changed) or 'none'}; differing facts: {', '.join(facts) or 'none'}"
-
-
-def _copy(stream: IO[bytes], to: Path) -> str:
-    with to.open("wb") as target:
-        return _copy_stream(stream, target)
-
-
-def _copy_stream(stream: IO[bytes], target: IO[bytes]) -> str:
-    hashed = hashlib.sha256()
-    while chunk := stream.read(digest.CHUNK):
-        hashed.update(chunk)
-        target.write(chunk)
-    return "sha256:" + hashed.hexdigest()

@@ -20,7 +20,7 @@ UNARY = "(float[2] x) => (float[2] y)"
 def bring_in(run_stage: RunStage, model: ModelProto | bytes, folder: Path) -> StageRun:
     folder.mkdir(exist_ok=True)
     (folder / "m.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    return run_stage("import_onnx", "tools", {"model": folder}, {"file": "m.onnx"})
+    return run_stage("import_onnx", "tools", {"model": folder}, {"file": "m.onnx", "inline": models.LARGE})
 
 
 def mended(run_stage: RunStage, model: ModelProto, folder: Path) -> tuple[dict[str, Any], ModelProto]:
@@ -84,7 +84,7 @@ def test_external_data_are_taken_in(run_stage: RunStage, tmp_path: Path) -> None
     folder = tmp_path / "m"
     folder.mkdir()
     onnx.save(models.convnet(), folder / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
-    done = run_stage("import_onnx", "tools", {"model": folder}, {"file": "big.onnx"})
+    done = run_stage("import_onnx", "tools", {"model": folder}, {"file": "big.onnx", "inline": models.LARGE})
     assert done.facts
     assert done.facts["repaired"] == {"external_data": ["big.data"]}
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(done.out / "model.onnx").graph.initializer}
@@ -97,7 +97,7 @@ def test_missing_external_data_name_the_file_and_the_recipes_key(run_stage: RunS
     folder.mkdir()
     onnx.save(models.convnet(), folder / "m.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
     (folder / "big.data").unlink()
-    done = run_stage("import_onnx", "tools", {"model": folder}, {"file": "m.onnx"})
+    done = run_stage("import_onnx", "tools", {"model": folder}, {"file": "m.onnx", "inline": models.LARGE})
     assert done.refused
     assert "'big.data' is missing" in done.refused["what"]
     assert "[source] external_data" in done.refused["hint"]
@@ -106,7 +106,7 @@ def test_missing_external_data_name_the_file_and_the_recipes_key(run_stage: RunS
 @pytest.mark.parametrize("file", ["other.onnx", "../m/m.onnx/../../secret", "."])
 def test_a_file_that_is_not_there(run_stage: RunStage, tmp_path: Path, file: str) -> None:
     models.write(models.convnet(), tmp_path / "m" / "m.onnx")
-    done = run_stage("import_onnx", "tools", {"model": tmp_path / "m"}, {"file": file})
+    done = run_stage("import_onnx", "tools", {"model": tmp_path / "m"}, {"file": file, "inline": models.LARGE})
     assert done.refused
     assert "[source] file" in done.refused["hint"]
 
@@ -186,7 +186,9 @@ def test_the_reference_runs_the_original_with_its_initializers_as_inputs(run_sta
         model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     path = models.write(model, tmp_path / "m" / "m.onnx")
     samples = sampled(run_stage, path)
-    done = run_stage("reference_onnx", "tools", {"model": path.parent, "samples": samples}, {"file": "m.onnx"})
+    done = run_stage(
+        "reference_onnx", "tools", {"model": path.parent, "samples": samples}, {"file": "m.onnx", "inline": models.LARGE}
+    )
     assert done.facts == {"ran": "original"}
     outputs = tensors.read_samples(done.out / "outputs.npz")
     assert [sample["scores"].shape for sample in outputs] == [(2, 3), (2, 3)]
@@ -197,7 +199,7 @@ def test_the_reference_falls_back_to_the_mended_model_and_says_so(run_stage: Run
     model = models.graph(f"{UNARY} {{ [same] a = Relu(x) [same] y = Neg(a) }}")
     path = models.write(model, tmp_path / "m" / "m.onnx")
     inputs = {"model": path.parent, "samples": sampled(run_stage, path)}
-    done = run_stage("reference_onnx", "tools", inputs, {"file": "m.onnx"})
+    done = run_stage("reference_onnx", "tools", inputs, {"file": "m.onnx", "inline": models.LARGE})
     assert done.facts
     assert done.facts["ran"] == "mended"
     assert "two nodes with same node name" in done.facts["why"]
@@ -206,7 +208,7 @@ def test_the_reference_falls_back_to_the_mended_model_and_says_so(run_stage: Run
 def test_the_trace_holds_every_tensor(run_stage: RunStage, tmp_path: Path) -> None:
     path = models.write(models.convnet(), tmp_path / "m" / "m.onnx")
     inputs = {"model": path.parent, "samples": sampled(run_stage, path)}
-    done = run_stage("trace_onnx", "tools", inputs, {"file": "m.onnx"})
+    done = run_stage("trace_onnx", "tools", inputs, {"file": "m.onnx", "inline": models.LARGE})
     assert done.facts == {"ran": "original", "tensors": 5}
     assert sorted(tensors.read_samples(done.out / "tensors.npz")[1]) == ["c", "f", "p", "r", "scores"]
 
@@ -215,7 +217,7 @@ def test_a_model_that_fails_on_its_samples_is_refused(run_stage: RunStage, tmp_p
     model = models.graph("(float[N] x) => (float[3] y) { y = Reshape(x, s) }", weights={"s": np.array([3])})
     path = models.write(model, tmp_path / "m" / "m.onnx")
     inputs = {"model": path.parent, "samples": sampled(run_stage, path)}
-    done = run_stage("reference_onnx", "tools", inputs, {"file": "m.onnx"})
+    done = run_stage("reference_onnx", "tools", inputs, {"file": "m.onnx", "inline": models.LARGE})
     assert done.refused
     assert done.refused["what"] == "the model does not run on its samples"
     assert "Reshape" in done.refused["why"]

@@ -26,7 +26,9 @@ def same_outputs(run_stage: RunStage, before: Path, after: Path) -> dict[str, An
     samples = run_stage("make_samples", "tools", {"model": before}, RANDOM)
     assert samples.facts, samples.refused
     read = {"samples": samples.out / "samples.npz"}
-    reference = run_stage("reference_onnx", "tools", {"model": before.parent, **read}, {"file": before.name})
+    reference = run_stage(
+        "reference_onnx", "tools", {"model": before.parent, **read}, {"file": before.name, "inline": models.LARGE}
+    )
     assert reference.facts, reference.refused
     params = {"providers": models.CPU, "session": models.SESSION, "rtol": 1e-4, "atol": 1e-5}
     inputs = {"model": after, **read, "expected": reference.out / "outputs.npz"}
@@ -172,7 +174,7 @@ def test_real_models_reach_opset_17_and_mean_the_same(
     folder.mkdir()
     original = folder / f"{name}.onnx"
     original.write_bytes((shared_data / "onnx" / original.name).read_bytes())
-    imported = run_stage("import_onnx", "tools", {"model": folder}, {"file": original.name})
+    imported = run_stage("import_onnx", "tools", {"model": folder}, {"file": original.name, "inline": models.LARGE})
     done = normalise(run_stage, imported.out / "model.onnx", 17)
     assert done.facts, done.refused
     assert (done.facts["given"], done.facts["opsets"], done.facts["ir"]) == (before, {"ai.onnx": 17}, 8)

@@ -47,7 +47,7 @@ def imported(run_stage: RunStage, source: Path, folder: Path) -> StageRun:
     shutil.copy(source, folder / source.name)
     for beside in source.parent.glob("*.data"):
         shutil.copy(beside, folder / beside.name)
-    return run_stage("import_onnx", "tools", {"model": folder}, {"file": source.name})
+    return run_stage("import_onnx", "tools", {"model": folder}, {"file": source.name, "inline": models.LARGE})
 
 
 def test_the_table_speaks_of_every_file(shared_data: Path) -> None:
@@ -78,7 +78,9 @@ def test_fine_all_the_way(run_stage: RunStage, shared_data: Path, tmp_path: Path
     made = run_stage("make_samples", "tools", model, RANDOM)
     assert made.facts, made.refused
     samples = {"samples": made.out / "samples.npz"}
-    reference = run_stage("reference_onnx", "tools", {"model": tmp_path / "model", **samples}, {"file": source.name})
+    reference = run_stage(
+        "reference_onnx", "tools", {"model": tmp_path / "model", **samples}, {"file": source.name, "inline": models.LARGE}
+    )
     assert reference.facts, reference.refused
     expected = {"expected": reference.out / "outputs.npz"}
     params = {"providers": models.CPU, "session": models.SESSION, "rtol": 1e-3, "atol": 1e-5}

@@ -272,7 +272,9 @@ def test_float_runs_in_half_precision(run_stage: RunStage, tmp_path: Path) -> No
     (tmp_path / "source").mkdir()
     model = convolutions(tmp_path / "source" / "m.onnx", batch=1)
     samples = written(tmp_path / "samples.npz", {"image": [1, 1, 8, 8]})
-    expected = run_stage("reference_onnx", "tools", {"model": model.parent, "samples": samples}, {"file": "m.onnx"})
+    expected = run_stage(
+        "reference_onnx", "tools", {"model": model.parent, "samples": samples}, {"file": "m.onnx", "inline": models.LARGE}
+    )
     inputs = {"model": model, "samples": samples, "expected": expected.out / "outputs.npz"}
     facts = run_stage("engine_qnn", RUNTIME, inputs, {"soc": "SM8550", "options": {}}).facts
     assert facts

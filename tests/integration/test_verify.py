@@ -28,7 +28,9 @@ def samples(folder: Path, content: list[dict[str, Any]] = SAMPLES, name: str = "
 
 def outputs(run_stage: RunStage, folder: Path, model: ModelProto) -> Path:
     path = models.write(model, folder / "reference" / "m.onnx")
-    done = run_stage("reference_onnx", "tools", {"model": path.parent, "samples": samples(folder)}, {"file": "m.onnx"})
+    done = run_stage(
+        "reference_onnx", "tools", {"model": path.parent, "samples": samples(folder)}, {"file": "m.onnx", "inline": models.LARGE}
+    )
     assert done.facts, done.refused
     return done.out / "outputs.npz"
 
@@ -133,7 +135,9 @@ def test_samples_of_the_wrong_shape_open_but_do_not_run(run_stage: RunStage, tmp
 def test_nan_in_the_outputs_is_never_close(run_stage: RunStage, tmp_path: Path) -> None:
     model = models.write(models.graph("(float[2] image) => (float[2] y) { y = Log(image) }"), tmp_path / "r" / "m.onnx")
     given = samples(tmp_path, [{"image": np.array([-1, 1], np.float32)}])
-    reference = run_stage("reference_onnx", "tools", {"model": model.parent, "samples": given}, {"file": "m.onnx"})
+    reference = run_stage(
+        "reference_onnx", "tools", {"model": model.parent, "samples": given}, {"file": "m.onnx", "inline": models.LARGE}
+    )
     inputs = {"model": model, "samples": given, "expected": reference.out / "outputs.npz"}
     output = verify(run_stage, "1.20.1", inputs)["onnx"]["outputs"]["y"]
     assert not output["close"]
@@ -200,7 +204,9 @@ def test_session_settings_reach_the_session(run_stage: RunStage, tmp_path: Path)
 
 def trace(run_stage: RunStage, folder: Path, model: ModelProto) -> Path:
     path = models.write(model, folder / "traced" / "m.onnx")
-    done = run_stage("trace_onnx", "tools", {"model": path.parent, "samples": samples(folder)}, {"file": "m.onnx"})
+    done = run_stage(
+        "trace_onnx", "tools", {"model": path.parent, "samples": samples(folder)}, {"file": "m.onnx", "inline": models.LARGE}
+    )
     assert done.facts, done.refused
     return done.out / "tensors.npz"
 

@@ -59,7 +59,9 @@ def samples(folder: Path, content: Sequence[dict[str, Any]]) -> Path:
 
 def expected(run_stage: RunStage, model: Path, given: Path) -> Path:
     """What ONNX Runtime itself computes."""
-    done = run_stage("reference_onnx", "tools", {"model": model.parent, "samples": given}, {"file": model.name})
+    done = run_stage(
+        "reference_onnx", "tools", {"model": model.parent, "samples": given}, {"file": model.name, "inline": models.LARGE}
+    )
     assert done.facts, done.refused or done.error
     return done.out / "outputs.npz"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifact import SHIPPED, Artifact, Gate, Outcome
+from ..contract import BESIDE
 from ..coverage import silent
 from ..execute import Results
 from ..outputs.made import ROUNDING
@@ -67,8 +68,9 @@ def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:
 
 
 def _size(job: Job, artifacts: Sequence[Artifact]) -> Gate:
+    sizes = {a.name: a.size for a in artifacts}
     models = [a for a in artifacts if a.name.endswith(_LOADED) and not a.name.startswith("golden")]
-    largest, limit = max(a.size for a in models), job.target.recipe.gates.max_size
+    largest, limit = max(a.size + sizes.get(a.name + BESIDE, 0) for a in models), job.target.recipe.gates.max_size
     if limit is None:
         return Gate("size", SHIPPED, Outcome.NOT_RUN, f"{largest:,} B", why="the target sets no max_size")
     return judge("size", SHIPPED, largest <= limit, f"{largest:,} B", f"≤ {limit:,} B")

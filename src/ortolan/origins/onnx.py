@@ -13,7 +13,7 @@ RUNTIME = TOOLS
 
 
 def load(job: Job, source: OnnxSource) -> Step:
-    """``model.onnx``: the file with its external data taken in and its oddities mended."""
+    """``model.onnx``: the file with its external data taken in, or in one file beside it, and its oddities mended."""
     return _step(job, source, "import_onnx")
 
 
@@ -28,4 +28,4 @@ def trace(job: Job, source: OnnxSource, imported: Step, samples: Step) -> Step: 
 
 
 def _step(job: Job, source: OnnxSource, stage: str, **read: Any) -> Step:
-    return on_source(job, stage, RUNTIME, {"model": job.trees["source"]}, read, file=source.file)
+    return on_source(job, stage, RUNTIME, {"model": job.trees["source"]}, read, file=source.file, inline=source.inline)

@@ -34,7 +34,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     any), ``partitions``; ``partitions`` and ``switches`` in all; ``fallbacks``, what a provider did not take; ``nowhere``, what
     none takes; ``uncounted``.
     """
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     given = [evidence.read(inputs[f"evidence:{name}"]) for name in params["providers"]]
     rows = _rows(model, given)
     graph_parts = partitions.parts(model.graph, [row["provider"] if row else None for row in rows])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import assignment, canon, evidence, graphs, limits, probes, sessions, tensors
+from .lib import assignment, canon, evidence, external, graphs, limits, probes, sessions, tensors
 from .lib.assignment import Seen
 from .lib.evidence import REGISTERED, RUNS, UNSUPPORTED, Evidence, Verdict
 from .lib.heard import heard, reason
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime
     from onnx import ModelProto
 
-INPUTS = ("model", "samples")
+INPUTS = ("model+", "samples")
 PARAMS = ("provider", "version", "session")
 OUTPUTS = ("evidence.json",)
 CPU = True
@@ -50,8 +50,8 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """
     import onnxruntime as ort
 
-    model, provider = canon.load(inputs["model"]), params["provider"]["name"]
-    tried = _try(model, params, tensors.read_samples(inputs["samples"]))
+    model, provider = canon.parse(inputs["model"]), params["provider"]["name"]
+    tried = _try(model, inputs["model"].parent, params, tensors.read_samples(inputs["samples"]))
     source = f"a session of onnxruntime {ort.__version__} on {provider}, {platform.machine()}"
     if ort.__version__ != params["version"]:
         source += f" (the fleet's oldest is {params['version']})"
@@ -81,7 +81,7 @@ class _Tried:
     seen: Seen = field(default_factory=Seen)
 
 
-def _try(model: ModelProto, params: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> _Tried:
+def _try(model: ModelProto, beside: Path, params: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> _Tried:
     import onnxruntime as ort
 
     name = params["provider"]["name"]
@@ -91,7 +91,7 @@ def _try(model: ModelProto, params: Mapping[str, Any], samples: Sequence[Mapping
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         try:
             with heard() as tried.said:
-                session = _open(assignment.marked(model).SerializeToString(), params, Path(folder))
+                session = _open(external.openable(assignment.marked(model), beside), params, Path(folder))
             tried.opens, tried.providers = True, session.get_providers()
             tried.seen = Seen(assignment.placed(session))
             for sample in samples:
@@ -104,7 +104,7 @@ def _try(model: ModelProto, params: Mapping[str, Any], samples: Sequence[Mapping
     return tried
 
 
-def _open(model: bytes, params: Mapping[str, Any], folder: Path | None = None) -> onnxruntime.InferenceSession:
+def _open(model: bytes | Path, params: Mapping[str, Any], folder: Path | None = None) -> onnxruntime.InferenceSession:
     """A session of the provider and the CPU; with a ``folder`` it keeps a profile there. It never tries again on the CPU."""
     import onnxruntime as ort
 
@@ -118,7 +118,8 @@ def _open(model: bytes, params: Mapping[str, Any], folder: Path | None = None) -
     if folder:
         options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
     wanted = {params["provider"]["name"]: _texts(params["provider"].get("options") or {})} | {sessions.CPU: {}}
-    return Strict(model, options, providers=list(wanted), provider_options=list(wanted.values()))
+    given = str(model) if isinstance(model, Path) else model
+    return Strict(given, options, providers=list(wanted), provider_options=list(wanted.values()))
 
 
 def _texts(options: Mapping[str, Any]) -> dict[str, str]:

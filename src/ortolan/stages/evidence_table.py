@@ -26,7 +26,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """
     provider = params["provider"]
     table = kernel_table.read(inputs["table"], provider["options"])
-    judge = Judge(table, Facts(canon.load(inputs["model"])))
+    judge = Judge(table, Facts(canon.parse(inputs["model"])))
     nodes = qdq_units.judge(judge, list(judge.facts.model.graph.node))
     if _numbers(table.version)[:2] > _numbers(params["version"])[:2]:  # a newer minor version may have more kernels
         nodes = [replace(one, level=evidence.LISTED) if one.level == evidence.REGISTERED else one for one in nodes]

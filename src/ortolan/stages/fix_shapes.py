@@ -27,7 +27,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     ``dynamic_inside``: nodes that make unknown sizes of known ones (``NonZero``): ``{"node", "op", "tensor", "shape"}``.
     ``inference``: onnx's complaint about the shapes, empty when it had none.
     """
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     wanted: dict[str, int] = dict(params["shapes"])
     used = axes.fix(model, wanted)
     model, complaint = _infer(model)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .lib import raw, reference, sessions, tensors
 
-INPUTS = ("model", "samples")
+INPUTS = ("model+", "samples")
 PARAMS = ("session",)
 OUTPUTS = ("golden.npz", "golden.bin", "golden.json")
 CPU = True

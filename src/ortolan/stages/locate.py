@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, expose, graphs, sessions, tensors
+from .lib import canon, expose, external, graphs, sessions, tensors
 from .lib.refused import Refused
 from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-INPUTS = ("model", "samples", "tensors")
+INPUTS = ("model+", "samples", "tensors")
 PARAMS = ("rtol", "atol")
 OUTPUTS = ()
 CPU = True
@@ -29,19 +29,19 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     tensor differs: then the fusion of nodes makes the difference, which looking at every tensor undoes.
     Raises ``Refused`` when the model does not run like this.
     """
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     reference = tensors.read_samples(inputs["tensors"])
     common = expose.outputs(model, only=set().union(*(sample.keys() for sample in reference)))
-    results = _run(model, tensors.read_samples(inputs["samples"]))
+    results = _run(model, inputs["model"].parent, tensors.read_samples(inputs["samples"]))
     compared = {name: _compare(name, reference, results, params) for name in common}
     bad = [name for name in common if not compared[name]["close"]]
     first = _about(model, bad[0], compared) if bad else None
     return {"compared": len(common), "diverging": len(bad), "first": first}
 
 
-def _run(model: ModelProto, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+def _run(model: ModelProto, folder: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]:
     try:
-        session = sessions.open_session(model.SerializeToString())
+        session = sessions.open_session(external.openable(model, folder))
         return [sessions.run(session, sample) for sample in samples]
     except Exception as error:
         reraise_if_transient(error)

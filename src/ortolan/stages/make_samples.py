@@ -25,7 +25,7 @@ _HINT = "make the recipe's [[input]] fit the model"
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: ``source`` (``data`` or ``random``), ``count``, ``shapes`` of the first sample's tensors."""
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     wanted = [_wanted(each, given, params["axes"]) for each, given in _pairs(canon.describe(model)["inputs"], params["inputs"])]
     if params["data"] is not None:
         streamed = data.samples(inputs["data"], params["data"], wanted)

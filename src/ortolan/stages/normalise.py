@@ -15,7 +15,7 @@ OUTPUTS = ("model.onnx",)
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: those of ``canon.describe``; ``given``, ``asked`` and ``found``: the opset before, wanted and after."""
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     given = down_convert.opset(model)
     repair.mend(model)
     model = canon.save(convert.to_opset(canon.canonical(model), params["opset"]), out / "model.onnx")

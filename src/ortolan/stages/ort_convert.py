@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import ortformat, sessions
+from .lib import external, ortformat, sessions
 from .lib.refused import Refused
 from .lib.transient import LEAST, reraise_if_transient
 
-INPUTS = ("model",)
+INPUTS = ("model+",)
 PARAMS = ("style", "type_reduction", "platform")
 OUTPUTS = ("model.ort", "required_operators.config", "required_operators_and_types.config?")
 CPU = True  # the optimiser that writes the file looks at the processor, for 8-bit weights on AVX2 for one
@@ -29,7 +29,11 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """
     import onnxruntime as ort
 
+    weights = inputs["model"].with_name(inputs["model"].name + external.DATA)
+    _refuse_large(weights)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        if weights.is_file():
+            weights.rename(Path(folder, weights.name))
         model, config = _convert(inputs["model"], Path(folder), params)
         (out / "model.ort").write_bytes(ortformat.canonical(model.read_bytes()))
         needed = _without_comments(config.read_text())
@@ -37,6 +41,16 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     if params["type_reduction"]:
         (out / _CONFIGS[1]).write_text(needed, encoding="utf-8")
     return {"onnxruntime": ort.__version__, "operators": _operators((out / _CONFIGS[0]).read_text())}
+
+
+def _refuse_large(weights: Path) -> None:
+    size = weights.stat().st_size if weights.is_file() else 0
+    if size > external.LIMIT:
+        raise Refused(
+            f"the model's weights have {size:,} bytes",
+            why="an .ort file is one flatbuffer, which holds at most 2 GB",
+            hint="ship the .onnx alone: leave [outputs.ort] out of the target's recipe",
+        )
 
 
 def _convert(model: Path, folder: Path, params: Mapping[str, Any]) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, graphs, quant_nodes
+from .lib import canon, external, graphs, quant_nodes
 from .lib.refused import Refused
 from .lib.sessions import first_line
 from .lib.transient import LEAST, reraise_if_transient
@@ -26,7 +26,7 @@ _OLDEST = 11  # below it quant_pre_process raises the opset
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     ready, skipped = _optimised(model, out)
     quant_nodes.name_nodes(ready.graph)
     return {**canon.describe(canon.save(ready, out / "model.onnx")), "skipped": skipped}
@@ -44,6 +44,8 @@ def _optimised(model: ModelProto, out: Path) -> tuple[ModelProto, str]:
 
 
 def _unfit(model: ModelProto) -> str:
+    if external.stored_outside(model):
+        return "its weights stand in a file of their own: the optimiser would hold them several times in memory"
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
     return f"opset {opset} is below {_OLDEST}, which it would be raised to" if opset < _OLDEST else ""
 

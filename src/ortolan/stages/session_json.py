@@ -26,7 +26,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     ``profiles`` is ``{axis: {"min", "opt", "max"}}``; providers that build engines get them as their options. A program opens one
     session and shares it: each further one costs its memory again. Facts: the document itself.
     """
-    model = canon.load(inputs["model"])
+    model = canon.parse(inputs["model"])
     described = canon.describe(model)
     session = params["session"]
     document = {

@@ -15,5 +15,5 @@ OUTPUTS = ("model.onnx",)
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """``metadata`` (``{key: text}``) replaces all metadata of the model. Facts: those of ``canon.describe``, ``metadata``."""
-    model = canon.save(canon.load(inputs["model"]), out / "model.onnx", params["metadata"])
+    model = canon.save(canon.parse(inputs["model"]), out / "model.onnx", params["metadata"])
     return canon.describe(model) | {"metadata": dict(params["metadata"])}

@@ -14,7 +14,7 @@ from .lib.transient import reraise_if_transient
 if TYPE_CHECKING:
     import onnxruntime
 
-INPUTS = ("model", "samples", "expected?", "ort?")
+INPUTS = ("model+", "samples", "expected?", "ort?")
 PARAMS = ("providers", "session", "rtol", "atol")
 OUTPUTS = ()
 CPU = True

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from ..base import SIZE_SCHEMA, in_bytes
 from ..reference import Reference, several
 from .base import Look, Offer, SourceTable, TimeLimit
 
@@ -21,7 +22,14 @@ class OnnxSource(SourceTable):
     kind: Literal["onnx"]
     file: str
     external_data: list[str] = Field(default=[], description="files with weights that the model refers to")
+    inline: int = Field(
+        default=10**9,
+        description="a model of more bytes, its weights counted, has these in a file of their own, model.onnx.data",
+        json_schema_extra=SIZE_SCHEMA,
+    )
     time_limit: TimeLimit = 600
+
+    _bytes = field_validator("inline", mode="before")(in_bytes)
 
     def references(self) -> Iterator[Reference]:
         """The model and its external data."""
@@ -41,4 +49,6 @@ class OnnxSource(SourceTable):
 def _weights_beside(path: Path) -> list[str]:
     """``net.data``, ``net.onnx.data``, ``net.onnx_data_1``, ``net.weights.bin``: what exporters call external data."""
     ours = re.compile(re.escape(path.stem) + r"(?:\.onnx)?(?:[._-](?:data|weights?|bin|[0-9]+))+")
-    return sorted(other.name for other in path.parent.iterdir() if ours.fullmatch(other.name) and other.is_file())
+    folder = path.parent.resolve()
+    beside = (other for other in path.parent.iterdir() if ours.fullmatch(other.name) and other.is_file())
+    return sorted(other.name for other in beside if other.resolve().parent == folder)  # a link may lead to anything

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import external, graphs
+from . import external, graphs, signature
 from .refused import Refused
-from .signature import describe, domain
+from .signature import WEIGHTS, describe, domain
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -24,14 +24,22 @@ _OLDEST_IR = 4  # IR 3 wants every initializer to be an input too
 
 
 def load(path: Path) -> ModelProto:
-    """Read a model, with its external data when they stand beside it. Raises ``Refused`` for what is no ONNX model."""
+    """Read a whole model, with its external data when they stand beside it.
+
+    Raises ``Refused`` for what is no ONNX model, and for one whose weights we keep apart: see ``parse`` and ``weights``.
+    """
     model = parse(path)
+    if signature.weights(model):
+        external.refuse(model)
     external.inline(model, path.parent)
     return model
 
 
 def parse(path: Path) -> ModelProto:
-    """Read a model without its external data. Raises ``Refused`` for what is no ONNX model."""
+    """Read a model; weights in another file stay there, and ``save`` keeps the model pointing to them.
+
+    Raises ``Refused`` for what is no ONNX model.
+    """
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
@@ -53,7 +61,11 @@ def save(model: ModelProto, path: Path, metadata: Mapping[str, str] | None = Non
 
     Raises ``Refused`` for a model above 2 GB, or whose nodes form a cycle.
     """
-    written = canonical(model, metadata)
+    return write(canonical(model, metadata), path)
+
+
+def write(written: ModelProto, path: Path) -> ModelProto:
+    """Write a canonical model as it is, and return it. Raises ``Refused`` above 2 GB."""
     data = written.SerializeToString(deterministic=True)  # ByteSize, too, writes it all
     if len(data) > external.LIMIT:
         raise Refused(f"the model has {len(data):,} bytes", why="an ONNX file holds at most 2 GB", hint="export it in float16")
@@ -75,7 +87,8 @@ def canonical(model: ModelProto, metadata: Mapping[str, str] | None = None) -> M
     _strip(copy)
     _tidy(copy.graph)
     _prune_opsets(copy)
-    for key, text in sorted((kept if metadata is None else metadata).items()):
+    told = {WEIGHTS: digest} if (digest := kept.pop(WEIGHTS, "")) and external.stored_outside(copy) else {}
+    for key, text in sorted(((kept if metadata is None else dict(metadata)) | told).items()):
         copy.metadata_props.add(key=key, value=text)
     copy.ir_version = smallest_ir(copy)
     return copy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from . import down_convert, graphs, older, repair, signature
+from . import checked, down_convert, graphs, older, repair, signature
 from .refused import Refused
 from .transient import reraise_if_transient
 from .weightless import without_weights
@@ -124,7 +124,7 @@ def complaints(model: ModelProto) -> str:
         if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.shape.SetInParent()
     try:
-        checker.check_model(copy)
+        checked.check(copy)
     except checker.ValidationError as error:
         return " ".join(str(error).split())[:300]
     return ""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from . import graphs
+from . import checked, graphs
 from .refused import Refused
 from .signature import shape
 from .transient import reraise_if_transient
@@ -102,7 +102,7 @@ def _problem(model: ModelProto, target: int) -> str:
         if value.type.WhichOneof("value") == "tensor_type":
             value.type.tensor_type.shape.SetInParent()  # the checker wants one, the runtimes do not
     try:
-        checker.check_model(shaped)
+        checked.check(shaped)
     except checker.ValidationError as error:
         return " ".join(str(error).split())[:300]
     return ""

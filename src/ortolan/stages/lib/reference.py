@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import canon, expose, sessions, source, zipmap
+from . import canon, expose, external, sessions, source, zipmap
 from .refused import Refused
 from .transient import reraise_if_transient
 
@@ -23,21 +23,24 @@ PLAIN: Mapping[str, Any] = {
 }
 
 
-def open_original(folder: Path, file: str, *, every_tensor: bool) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+def open_original(
+    folder: Path, file: str, inline: int, *, every_tensor: bool
+) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
     """A session on the untouched file, less maps at its outputs; on the mended one where ONNX Runtime refuses it (see ``ran``).
 
-    Raises ``Refused`` when neither opens.
+    External data stay in their files where the whole has more than ``inline`` bytes. Raises ``Refused`` when neither opens.
     """
-    model, _ = source.read(folder, file)
+    model, _ = source.read(folder, file, inline)
     zipmap.to_tensors(model)
+    beside = (folder / file).parent
     try:
-        return _open(model, every_tensor), {"ran": "original"}
+        return _open(model, beside, every_tensor), {"ran": "original"}
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
         reraise_if_transient(error)
         refusal = sessions.first_line(error)
-    mended, _ = source.mended(folder, file)
+    mended, _ = source.mended(folder, file, inline)
     try:
-        return _open(canon.canonical(mended), every_tensor), {"ran": "mended", "why": refusal}
+        return _open(canon.canonical(mended), beside, every_tensor), {"ran": "mended", "why": refusal}
     except Exception as error:
         reraise_if_transient(error)
         raise Refused(
@@ -58,7 +61,7 @@ def run_all(session: onnxruntime.InferenceSession, samples: Sequence[Mapping[str
         ) from error
 
 
-def _open(model: ModelProto, every_tensor: bool) -> onnxruntime.InferenceSession:
+def _open(model: ModelProto, beside: Path, every_tensor: bool) -> onnxruntime.InferenceSession:
     if every_tensor:
         expose.outputs(model)
-    return sessions.open_session(model.SerializeToString(), session=PLAIN)
+    return sessions.open_session(external.openable(model, beside), session=PLAIN)

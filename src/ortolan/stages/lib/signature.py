@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TypeProto, ValueInfoProto
 
 DEFAULT_DOMAIN = "ai.onnx"
+WEIGHTS = "ortolan.weights"
+"""The metadata entry of a model whose weights stand in a file beside it: that file's digest."""
 
 
 def domain(name: str) -> str:
@@ -74,14 +76,22 @@ def operators(model: ModelProto) -> dict[str, int]:
 
 
 def describe(model: ModelProto) -> dict[str, Any]:
-    """``{"ir", "opsets", "inputs", "outputs", "operators"}``; dtypes by their numpy names, shapes as ``shape`` gives them."""
-    return {
+    """``{"ir", "opsets", "inputs", "outputs", "operators"}``; dtypes by their numpy names, shapes as ``shape`` gives them.
+
+    And ``weights_file``, the digest of the file that holds its large initializers, for a model that has one.
+    """
+    return ({"weights_file": digest} if (digest := weights(model)) else {}) | {
         "ir": int(model.ir_version),
         "opsets": opsets(model),
         "inputs": [value(info) for info in inputs(model)],
         "outputs": [value(info) for info in model.graph.output],
         "operators": operators(model),
     }
+
+
+def weights(model: ModelProto) -> str:
+    """The digest of the file in which we keep a model's large initializers; empty where they stand in the model itself."""
+    return next((str(entry.value) for entry in model.metadata_props if entry.key == WEIGHTS), "")
 
 
 def shapes(model: ModelProto) -> dict[str, list[int | str | None] | None]:

@@ -22,16 +22,22 @@ def find(folder: Path, file: str) -> Path:
     return path
 
 
-def read(folder: Path, file: str) -> tuple[ModelProto, list[str]]:
-    """The model with its external data taken in, and the names of the files that held them. Raises ``Refused``."""
+def read(folder: Path, file: str, most: int = external.LIMIT) -> tuple[ModelProto, list[str]]:
+    """The model, and the names of the files that hold its external data. Raises ``Refused``.
+
+    The data are taken in where the whole then has at most ``most`` bytes, else they are looked at and stay where they are.
+    """
     path = find(folder, file)
     model = canon.parse(path)
-    return model, external.inline(model, path.parent)
+    found = external.ranges(model, path.parent)
+    if external.total(model, found) <= most:
+        external.take_in(found)
+    return model, external.files(found, path.parent)
 
 
-def mended(folder: Path, file: str) -> tuple[ModelProto, dict[str, Any]]:
+def mended(folder: Path, file: str, most: int = external.LIMIT) -> tuple[ModelProto, dict[str, Any]]:
     """The model in a form that every later stage can take, and what had to be mended. Raises ``Refused`` if it cannot be."""
-    model, files = read(folder, file)
+    model, files = read(folder, file, most)
     done = repair.mend(model)
     sound.refuse_unsound(model)
     del model.metadata_props[:]  # a file that calls its metadata ortolan's is none of ours
