@@ -14,6 +14,7 @@ from .assemble import assemble
 from .cache import Cache
 from .contract import BESIDE
 from .disk import json_bytes, sweep, write_json
+from .emulation import Emulation, prepare
 from .errors import OrtolanError
 from .events import Emit, Event
 from .execute import Executor, Results, weights_of
@@ -37,6 +38,7 @@ class Options:
     """Where a build keeps things and how wide it runs.
 
     ``runtimes`` and ``templates`` are the folders with runtime descriptions and with kinds of templates, nearest first.
+    ``emulation``: what ships for 64-bit ARM is checked on an emulated one, where that can be.
     """
 
     cache: Cache
@@ -44,6 +46,7 @@ class Options:
     runtimes: Sequence[Path]
     templates: Sequence[Path] = ()
     jobs: int = 0
+    emulation: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Chosen:
     precision: Precision
     reason: str
     hashed: str
+    emulation: Emulation
 
     @property
     def tag(self) -> str:
@@ -85,12 +89,14 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     """Build every job; one that fails does not stop the others. Nothing is put in place for a job that fails."""
     _know_templates(jobs, options)
     executor = executor_for(jobs, options, emit)
+    arm = emulated(jobs, options, executor)
     found = {index: plan.candidates(job, host=host_platform()) for index, job in enumerate(jobs)}
     results = executor.run(step for one in found.values() for step in one.steps())
-    halves = [_choose(jobs[index], one, results) for index, one in found.items()]
+    halves = [_choose(jobs[index], one, results, arm) for index, one in found.items()]
     chosen = [half for half in halves if isinstance(half, _Chosen)]
     ships = [plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen]
-    results |= executor.run(step for ship in ships for step in ship.steps())
+    checks = [step for c, ship in zip(chosen, ships, strict=True) for step in arm.checks(c.job, ship).values()]
+    results |= executor.run([*(step for ship in ships for step in ship.steps()), *checks])
     shipped = {id(c): _ship(c, ship, results, executor, options) for c, ship in zip(chosen, ships, strict=True)}
     ended = [shipped.get(id(half), half) for half in halves]
     return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
@@ -115,6 +121,17 @@ def executor_for(
     return Executor(Store(options.cache.store), _runtimes(names, options, emit), options.cache.work, emit, options.jobs)
 
 
+def emulated(jobs: Sequence[Job], options: Options, executor: Executor) -> Emulation:
+    """What can be emulated of what the jobs want, where the options want it; the executor gets the runtimes."""
+
+    def say(text: str) -> None:
+        executor.emit(Event("runtime", text=text))
+
+    found = prepare(jobs, options.runtimes, options.cache.runtimes, say) if options.emulation else Emulation()
+    executor.runtimes = {**executor.runtimes, **found.made}
+    return found
+
+
 def _runtimes(names: Sequence[str], options: Options, emit: Emit) -> dict[str, Runtime]:
     specs = [runtime.find(name, options.runtimes) for name in names]  # all are known before the first is made
 
@@ -124,7 +141,7 @@ def _runtimes(names: Sequence[str], options: Options, emit: Emit) -> dict[str, R
     return {spec.name: runtime.ensure(spec, options.cache.runtimes, say) for spec in specs}
 
 
-def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
+def _choose(job: Job, found: Candidates, results: Results, arm: Emulation) -> _Chosen | Built:
     """Judge the candidates; the precision that ships, or what stops the build."""
     errors = failures(found.steps(), results, gates.tolerated(found, results))
     if errors:
@@ -134,12 +151,13 @@ def _choose(job: Job, found: Candidates, results: Results) -> _Chosen | Built:
     precision, reason = gates.choose(job, judged)
     if gates.stopping(judged, precision, job):
         return Built(job, plan.tag_of(job, hashed), gates=judged, steps=_keys(found.steps(), results), hashed=hashed)
-    return _Chosen(job, found, judged, precision, reason, hashed)
+    return _Chosen(job, found, judged, precision, reason, hashed, arm)
 
 
 def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, options: Options) -> Built:
     """Judge what would ship and put it in place when every gate lets it."""
-    job, steps = chosen.job, (*chosen.found.steps(), *ship.steps())
+    job, checks = chosen.job, chosen.emulation.checks(chosen.job, ship)
+    steps = (*chosen.found.steps(), *ship.steps(), *checks.values())
     keys = _keys(steps, results)
     errors = failures(ship.steps(), results, set())
     if errors:
@@ -150,6 +168,7 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
         for name, ref in _with_weights(ship.files, results).items()
     }
     ships = gates.shipped(job, ship, list(artifacts), results, chosen.precision)
+    ships = chosen.emulation.judged(job, ships, checks, results, chosen.precision)
     judged = [*chosen.gates, *gates.waive(job, ships, chosen.hashed)]
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys, hashed=chosen.hashed)

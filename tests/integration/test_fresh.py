@@ -21,7 +21,7 @@ from ortolan.verbs import build as verb
 from ortolan.verbs import pick
 from program import PROGRAM, call, environment
 
-WORDS = ("build", "--target", "arm64-cpu", "--model", "digits-mlp")
+WORDS = ("build", "--target", "arm64-cpu", "--model", "digits-mlp", "--no-emulation")
 BUILD = (*WORDS, "--json")
 SPY = """
 import sys

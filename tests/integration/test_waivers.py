@@ -12,7 +12,7 @@ from conftest import Workspace
 from ortolan import manifest
 from program import call
 
-BUILD = ("build", "--target", "arm64-cpu", "--model", "digits-mlp")
+BUILD = ("build", "--target", "arm64-cpu", "--model", "digits-mlp", "--no-emulation")
 DAY = datetime.now(UTC).date() + timedelta(days=30)
 WHO = ("--who", "the release manager", "--reason", "fits after EDGE-17")
 

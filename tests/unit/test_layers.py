@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "ortolan"
 ORDER = [
-    "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events", "stages", "recipe", "runtime",
-    "stage_files", "contract", "step", "sources", "origins", "outputs", "coverage", "quantising", "plan", "store", "sandbox",
-    "place", "execute", "gates", "recover", "manifest", "preflight", "record", "package", "assemble", "fresh", "build", "why",
-    "reproduce", "revision", "devices", "image", "release", "ci", "report", "verbs", "cli", "__main__",
+    "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events", "stages", "recipe",
+    "runtime", "stage_files", "contract", "step", "sources", "origins", "outputs", "coverage", "quantising", "plan", "store",
+    "sandbox", "place", "execute", "gates", "recover", "emulation", "manifest", "preflight", "record", "package", "assemble",
+    "fresh", "build", "why", "reproduce", "revision", "devices", "image", "release", "ci", "report", "verbs", "cli",
+    "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,7 +10,7 @@ from .. import fresh
 from ..report import coloured
 from ..root import find_root
 from ..verbs.guard import count
-from .verb import CACHE, JOBS, JSON, MODEL, TARGET, module, verb
+from .verb import CACHE, EMULATION, JOBS, JSON, MODEL, TARGET, module, verb
 from .verb import cache as caches
 
 
@@ -22,9 +22,18 @@ from .verb import cache as caches
         "jobs": JOBS,
         "json": "print events and the result as lines of JSON",
         "cache": CACHE,
+        "emulation": EMULATION,
     },
 )
-def build(_: Context, target: list[str], model: list[str], jobs: str = "", json: bool = False, cache: str | None = None) -> None:
+def build(
+    _: Context,
+    target: list[str],
+    model: list[str],
+    jobs: str = "",
+    json: bool = False,
+    cache: str | None = None,
+    emulation: bool = True,
+) -> None:
     """Build the artifacts of a target into build/<target>/<tag>/.
 
     ./inv build --target raspberry-pi-5
@@ -33,10 +42,11 @@ def build(_: Context, target: list[str], model: list[str], jobs: str = "", json:
     """
     wide, root, places = count("--jobs", jobs), find_root(Path.cwd()), caches(cache)
     request = {"root": str(root), "from": str(Path.cwd()), "targets": target, "models": model, "json": json, "colour": coloured()}
+    request |= {} if emulation else {"emulation": False}
     record = fresh.record_path(places.root, request)
     said = fresh.recall(record)
     if said is None:
-        module("build").run(root, target, model, jobs=wide, as_json=json, cache=places, record=record)
+        module("build").run(root, target, model, jobs=wide, as_json=json, cache=places, record=record, emulated=emulation)
     else:
         print(said)
 

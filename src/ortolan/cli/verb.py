@@ -19,6 +19,7 @@ from ..verbs.guard import guard
 TARGET = "name of a target (see: targets); may be given more than once"
 MODEL = "name of a model (see: models) or path to a model file; default: all that the target admits"
 CACHE = "folder for runtimes, results and work; default: ~/.cache/ortolan"
+EMULATION = "do not check what is for 64-bit ARM Linux on an emulated one"
 JOBS = "steps at a time; default: one for each processor"
 JSON = "print JSON"
 

@@ -27,6 +27,8 @@ Sample = Mapping[str, Any]
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
     """Facts: ``runtime``, ``arch``, ``limits`` (why IR or opsets are too new), ``providers``, ``placed``, ``onnx`` and ``ort``.
 
+    ``providers`` are those that the recipe wants, ``offered`` all that this build of ONNX Runtime has.
+
     ``onnx`` and ``ort``: ``{"opens", "runs", "error", "outputs": {name: compare()}, "close"}``. ``onnx`` is compared with
     ``expected``, ``ort`` with what the ``.onnx`` gave in this runtime: ``against`` says whether as this processor computes it
     (``optimised``) or, where that differs, ``as written``. ``close`` is ``None`` where there is nothing to compare with, ``ort``
@@ -45,6 +47,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "arch": platform.machine(),
         "limits": limits.problems(canon.parse(inputs["model"]), ort.__version__),
         "providers": {"available": [provider["name"] for provider in given], "missing": missing},
+        "offered": ort.get_available_providers(),
         "placed": _placed(opened) if opened else None,
         "onnx": _judge(onnx, expected, params),
         "ort": ort_facts,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
-from .. import fresh, manifest, runtime
+from .. import emulation, fresh, manifest, runtime
 from ..artifact import Outcome
 from ..build import Built, build
 from ..cache import Cache
@@ -25,21 +25,30 @@ from . import pick
 
 
 def run(
-    root: Path, targets: Sequence[str], models: Sequence[str], *, jobs: int, as_json: bool, cache: Cache, record: Path
+    root: Path,
+    targets: Sequence[str],
+    models: Sequence[str],
+    *,
+    jobs: int,
+    as_json: bool,
+    cache: Cache,
+    record: Path,
+    emulated: bool,
 ) -> None:
     """Build; print one block (or one line of JSON) per job; exit with 3 for a failed gate, or the errors' own code."""
     before = _read(root)
     picked = pick.jobs(Project(root), targets, models)
     before |= _sources(picked)
     with shown(as_json=as_json) as emit:
-        built = build(picked, pick.options(root, cache, jobs), emit)
+        built = build(picked, pick.options(root, cache, jobs, emulation=emulated), emit)
     said = "\n".join(_json(one) if as_json else _text(one, root) for one in built)
     print(said)
     for error in dict.fromkeys(str(error) for one in built for error in one.errors):
         print(f"error: {error}", file=sys.stderr)
-    waived = any(gate.outcome is Outcome.WAIVED for one in built for gate in one.gates)  # tomorrow it may have expired
+    judged = [gate for one in built for gate in one.gates]
+    waived = any(gate.outcome is Outcome.WAIVED for gate in judged)  # tomorrow it may have expired
     if all(one.ok for one in built):
-        if not waived:
+        if not waived and not emulation.unreached(judged):
             fresh.remember(record, said, before | _made(built, cache))
     else:
         raise Exit(code=max(error.exit_code for one in built if not one.ok for error in one.errors or [GateError("")]))
@@ -83,6 +92,7 @@ def _read(root: Path) -> fresh.Seen:
     locks = [path for folder in locked for path in folder.glob("*/*") if path.is_file()]
     specs = [runtime.find(name, locked) for name in runtime.known(locked)]
     programs = {Path("/usr/bin") / name for spec in specs for name in spec.programs}  # where steps look for them
+    programs |= emulation.looks_for(locked)
     texts, nested = [path for path in templates if path.is_file()], [path for path in templates if path.is_dir()]
     return fresh.look([*recipes, *locks, *programs, *texts, *fresh.own()], [*kinds, *locked, *nested])
 

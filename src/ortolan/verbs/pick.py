@@ -19,9 +19,9 @@ from ..sources import Job, job
 Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
 
 
-def options(root: Path, cache: Cache, jobs: int = 0) -> Options:
+def options(root: Path, cache: Cache, jobs: int = 0, *, emulation: bool = False) -> Options:
     """The project's own runtimes come before those that Ortolan ships."""
-    return Options(cache, root / "build", runtime_folders(root), template_folders(root), jobs)
+    return Options(cache, root / "build", runtime_folders(root), template_folders(root), jobs, emulation)
 
 
 def template_folders(root: Path) -> list[Path]:
