@@ -107,6 +107,16 @@ def test_a_plain_archive_does_where_nothing_unpacks_zst(device: Device, monkeypa
     assert device.inside("install", MODEL)["outcome"] == "installed"
 
 
+def test_what_was_fetched_and_cannot_be_unpacked_any_more_is_fetched_in_another_form(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(device, release(device, FIRST, 1))
+    assert device.inside("fetch", MODEL)["way"] == "bundle.tar.zst"
+    monkeypatch.setattr(load(), "can_unzstd", lambda: False)
+    assert device.inside("install", MODEL)["kind"] == "missing"
+    assert device.inside("update", MODEL)["way"] == "bundle.tar"
+
+
 def test_a_tag_can_be_asked_for(device: Device) -> None:
     first = release(device, FIRST, 1)
     put(device, first)
@@ -115,9 +125,14 @@ def test_a_tag_can_be_asked_for(device: Device) -> None:
 
 
 def test_people_are_told_in_words(device: Device) -> None:
-    put(device, release(device, FIRST, 1))
-    assert device.call("update", MODEL).stdout.startswith(f"{MODEL}: installed {MODEL}-")
-    assert "→ a digits-" in device.call("status").stdout
+    tag = put(device, release(device, FIRST, 1)).name
+    said = device.call("update", MODEL).stdout
+    assert said.startswith(f"{MODEL}: {tag} is installed in slot a, which runs now (")
+    assert said.endswith(" bytes: the whole archive)\n")
+    assert device.call("update", MODEL).stdout == f"{MODEL}: {tag} runs already: nothing to do\n"
+    assert device.call("verify", "--installed", MODEL).stdout == f"{MODEL}: {tag} is as it was signed\n"
+    told = [f"{MODEL}: slot a runs; the highest sequence that ran here is 1", f"  → a  {tag}  sequence 1", "    b  empty"]
+    assert device.call("status").stdout.splitlines() == told
     done = device.call("rollback", MODEL)
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is nothing in slot b" in done.stderr
@@ -231,6 +246,14 @@ def test_the_highest_sequence_outlives_both_slots_and_a_lost_state(device: Devic
     assert device.fails("install", release(device, SECOND, 2))["kind"] == "downgrade"
 
 
+def test_a_lost_state_and_a_rollback_do_not_open_the_way_for_what_lies_between(device: Device) -> None:
+    for folder in (release(device, FIRST, 1), release(device, SECOND, 5)):
+        assert device.inside("install", folder)["outcome"] == "installed"
+    assert device.inside("rollback", MODEL)["sequence"] == 1
+    (device.folder / "state.json").unlink()
+    assert device.inside("install", release(device, {**FIRST, "more": b"3"}, 3))["kind"] == "downgrade"
+
+
 @pytest.mark.parametrize("about", [{"target": "arm64-cpu"}, {"model": "other"}])
 def test_a_release_for_another_device_or_model_is_refused(device: Device, about: dict[str, str]) -> None:
     folder = release(device, FIRST, 1, **about)
@@ -323,7 +346,13 @@ def test_two_calls_do_not_meet(device: Device) -> None:
     device.ok("install", folder)
 
 
-@pytest.mark.parametrize("settings", [{"nonsense": 1}, {"retries": "5"}, {"insecure": 1}, {"target": None}, {"root": "/"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"nonsense": 1}, {"retries": "5"}, {"insecure": 1}, {"target": None}, {"root": "/"}, {"retries": -1},
+        {"retry_seconds": -0.5}, {"self_test": ["true", 1]},
+    ],
+)  # fmt: skip
 def test_a_setting_that_is_none_is_an_error(device: Device, settings: dict[str, Any]) -> None:
     device.configure(**settings)
     assert next(iter(settings)) in device.fails("status", code=1)["what"]
@@ -338,6 +367,23 @@ def test_wrong_usage_exits_with_2(device: Device, words: list[str]) -> None:
 @pytest.mark.parametrize("model", ["..", "a b", ".hidden", "x" * 201])
 def test_a_model_is_a_plain_name(device: Device, model: str) -> None:
     assert device.inside("fetch", model)["what"] == f"'{model}' is not the name of a model"
+
+
+@pytest.mark.parametrize("source", ["oci://[::1/models", "https://[/x"])
+def test_a_source_that_is_no_address_is_an_error(device: Device, source: str) -> None:
+    device.configure(source=source)
+    assert device.inside("fetch", MODEL)["what"] == f"'{source}' is no address of a store"
+
+
+def test_without_a_target_nothing_is_asked_for(device: Device) -> None:
+    device.configure(target="")
+    assert device.inside("fetch", MODEL)["hint"] == "set target in config.json, or give --target"
+
+
+@pytest.mark.parametrize("words", [["fetch"], ["update"], ["rollback"], ["status"]])
+def test_a_model_that_is_not_there_leaves_nothing(device: Device, words: list[str]) -> None:
+    device.call(*words, "digit")
+    assert not (device.root / "digit").exists()
 
 
 # --- a full disk ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,22 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 import builds
 import outgoing as made
 import registry as registries
-from devices import Device, make_device, released
+from devices import Device, load, make_device, released
 from ortolan.digest import of_bytes
 from ortolan.release import delta
 from ortolan.release.patch import Method
+from ortolan.release.publish import referrers
 from ortolan.release.publish.address import parse
 from ortolan.release.publish.channel import Promotion
 from ortolan.release.publish.outgoing import outgoing
 from ortolan.release.publish.patience import Patience
 from ortolan.release.publish.registry import Registry as Store
+from ortolan.release.publish.repository import repository
 from ortolan.release.publish.upload import Sessions
 from registry import Fault
-from releases import FITS_NOT, MODEL, publish, whole, write_release
+from releases import FITS_NOT, MODEL, TARGET, publish, whole, write_release
 
 QUICK = Patience(tries=3, first=0.001, longest=0.01)
 BLOBS = "GET .*/blobs/"
@@ -45,7 +49,8 @@ class Web:
     """A folder on the web.
 
     ``ranges``: it can go on in the middle of a file. ``login``: what it wants. ``cut``: so many bytes of an archive, once, and no
-    more. ``status``: what it answers first. ``to``: where it leads to.
+    more. ``status``: what it answers first. ``to``: where it leads to. ``short``: the file that it cuts off, once. ``drips``: it
+    sends byte after byte. ``challenge``: how it asks for a login. ``link``: a header of each answer.
     """
 
     folder: Path
@@ -54,6 +59,10 @@ class Web:
     cut: int = 0
     status: list[int] = field(default_factory=list)
     to: str = ""
+    short: str = ""
+    drips: bool = False
+    challenge: str = ""
+    link: str = ""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
 
@@ -101,6 +110,8 @@ def answer(handler: BaseHTTPRequestHandler, web: Web) -> None:
     web.asked.append((handler.path, dict(handler.headers)))
     if web.login and handler.headers.get("Authorization") != web.login:
         say(handler, 404, b"", {})  # as GitLab does
+    elif web.challenge:
+        say(handler, 401, b"", {"WWW-Authenticate": web.challenge})
     elif web.status:
         say(handler, web.status.pop(0), b"", {})
     elif web.to:
@@ -115,19 +126,26 @@ def give(handler: BaseHTTPRequestHandler, web: Web, data: bytes) -> None:
     asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
     start = int(asked[1]) if asked and web.ranges else 0
     headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}
+    headers |= {"Link": web.link} if web.link else {}
     cut = web.cut if handler.path.endswith("zst") else 0
     web.cut -= cut
-    say(handler, 206 if start else 200, data[start:], headers, cut)
+    if web.short and handler.path.endswith(f"/{web.short}"):
+        web.short, cut = "", len(data) // 2
+    say(handler, 206 if start else 200, data[start:], headers, cut, drips=web.drips)
 
 
-def say(handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict[str, str], cut: int = 0) -> None:
+def say(
+    handler: BaseHTTPRequestHandler, status: int, data: bytes, headers: dict[str, str], cut: int = 0, *, drips: bool = False
+) -> None:
     handler.send_response(status)
     for name, value in headers.items():
         handler.send_header(name, value)
     handler.send_header("Content-Length", str(len(data)))
     handler.end_headers()
     with contextlib.suppress(OSError):  # whoever asked has heard enough
-        handler.wfile.write(data[:cut] if cut else data)
+        for piece in [data[at : at + 1] for at in range(len(data))] if drips else [data[:cut] if cut else data]:
+            handler.wfile.write(piece)
+            time.sleep(0.01 if drips else 0)
 
 
 NOISE = random.Random(3).randbytes(20_000)
@@ -243,6 +261,44 @@ def test_plain_http_is_for_this_machine_alone(device: Device) -> None:
     device.configure(source="http://store.example.org/releases")
     said = device.fails("fetch", MODEL)
     assert (said["kind"], said["hint"]) == ("address", "--insecure, where the network is trusted")
+
+
+@pytest.mark.parametrize("name", ["stable.json", *SMALL])
+def test_a_small_file_that_is_cut_off_is_asked_for_again(device: Device, web: Web, name: str) -> None:
+    web.short = name
+    assert device.inside("fetch", MODEL)["outcome"] == "fetched"
+    assert len([path for path, _ in web.asked if path.endswith(f"/{name}")]) == 2
+
+
+def test_a_server_that_keeps_a_device_waiting_is_left(device: Device, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load(), "TIMEOUT", 0.02)
+    device.configure(retries=0)
+    web.drips = True
+    said = device.inside("fetch", MODEL)
+    assert (said["what"], "bytes came in" in said["why"]) == ("cannot read from the store", True)
+
+
+@pytest.mark.parametrize("challenge", ['Basic realm="store"', 'Bearer realm="{}/token",service="store"'])
+def test_a_server_that_a_redirect_led_to_gets_no_login_for_asking(device: Device, web: Web, challenge: str) -> None:
+    (device.root / "secret").write_text("correct horse")
+    device.configure(source=f"oci://127.0.0.1:{web.port}/models", user="maintainer", password_file="secret", retries=0)
+    with serving(Web(web.folder)) as other:
+        web.to, other.challenge = other.url, challenge.format(other.url)
+        assert device.inside("fetch", MODEL)["kind"] == "http 401"
+        assert other.asked
+        assert not any("Authorization" in headers for _, headers in [*web.asked, *other.asked])
+
+
+@pytest.mark.parametrize("to", ["file:///etc/hostname", "http://127.0.0.1:9/v2/more"])
+def test_a_list_does_not_go_on_elsewhere(device: Device, web: Web, to: str) -> None:
+    place = web.folder / "v2" / "models" / TARGET / MODEL
+    for name in ("manifests/stable", f"referrers/{of_bytes(b'{}')}"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(b"{}")
+    device.configure(source=f"oci://127.0.0.1:{web.port}/models")
+    web.link = f'<{to}>; rel="next"'
+    said = device.inside("fetch", MODEL)
+    assert (said["kind"], said["what"].endswith(to)) == ("address", True)
 
 
 # --- a registry ----------------------------------------------------------------------------------------------------
@@ -405,6 +461,25 @@ def test_of_several_signatures_one_by_a_known_key_is_enough(tmp_path: Path, serv
 def test_what_a_registry_does_not_have_is_an_error(tmp_path: Path, server: registries.Registry) -> None:
     found = fleet(tmp_path, server.host)
     assert found.device.inside("fetch", made.MODEL)["kind"] == "http 404"
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.ortolan.ssh-signature.v1", "application/vnd.ortolan.delta.v1"])
+def test_a_referrer_that_is_listed_and_was_removed_is_passed_over(tmp_path: Path, server: registries.Registry, kind: str) -> None:
+    found = fleet(tmp_path, server.host)
+    noise = b"".join(of_bytes(b"%d" % number).encode() for number in range(500))
+    first = found.release(1, model_onnx=noise)
+    assert found.device.inside("update", made.MODEL)["outcome"] == "installed"
+    second = found.release(2, model_onnx=noise + b"more")
+    assert delta.make(first, second, made.quiet).delta
+    made.key(found.project).sign(second / "SHA256SUMS")  # another signature, beside the first
+    found.publish(second)
+    at = repository(found.store.address, f"{found.store.address.path}/{made.TARGET}/{made.MODEL}", QUICK)
+    stored = at.manifest(second.name)
+    assert stored is not None
+    listed = [one["digest"] for one in referrers.of(at, stored.digest) if one["artifactType"] == kind]
+    assert requests.delete(at.client.base + at.url(f"manifests/{listed[0]}"), timeout=10).status_code == 202
+    assert found.device.inside("update", made.MODEL)["outcome"] == "installed"
+    assert running(found.device, second)
 
 
 def test_files_that_went_with_a_rollback_are_fetched_again(tmp_path: Path, server: registries.Registry) -> None:
