@@ -8,7 +8,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from ..root import find_root
-from .verb import JSON, TARGET, module, verb
+from ..verbs.guard import count
+from .verb import CACHE, JSON, MODEL, TARGET, module, verb
+from .verb import cache as caches
 
 HOST = "device to reach by ssh: user@name, a device or a label of recipes/fleet.toml, or all; may be given more than once"
 PYTHON = "its interpreter with ONNX Runtime, by name or path; default: python3, or what the fleet file says"
@@ -23,5 +25,32 @@ def doctor(_: Context, host: list[str], target: list[str], python: str = "", jso
     ./inv doctor --host all
     """
     code = module("doctor").run(find_root(Path.cwd()), host, target, python=python, as_json=json)
+    if code:
+        raise Exit(code=code)
+
+
+@verb(
+    iterable=["target", "model", "host"],
+    help={
+        "target": TARGET,
+        "model": MODEL,
+        "host": f"{HOST}; default: this machine, in the pinned runtime of the fleet's newest version",
+        "seconds": "of the sustained run at the most; it ends sooner when latency and temperature are steady (10)",
+        "python": PYTHON,
+        "json": JSON,
+        "cache": CACHE,
+    },
+)
+def bench(
+    _: Context, target: list[str], model: list[str], host: list[str], seconds: str = "10", python: str = "", json: bool = False,
+    cache: str | None = None,
+) -> None:  # fmt: skip
+    """Time what was built: burst, sustained, cold start, memory; into build/<target>/bench/<tag>/<device>.json.
+
+    ./inv bench --target x86-cpu
+    ./inv bench --host pi@pi5 --target raspberry-pi-5 --model digits --seconds 120
+    """
+    places, wide = caches(cache), count("--seconds", seconds)
+    code = module("bench").run(find_root(Path.cwd()), target, model, host, places, seconds=wide, python=python, as_json=json)
     if code:
         raise Exit(code=code)
