@@ -89,6 +89,11 @@ def test_a_gate_that_did_not_fail_and_a_second_waiver_are_refused(too_large: Wor
     assert (other.returncode, "opset did not fail" in other.stderr, "failed were: size" in other.stderr) == (1, True, True)
 
 
+def test_no_waivers_are_told_in_a_sentence(workspace: Workspace) -> None:
+    assert call(workspace, "waivers").stdout == f"no waivers in {workspace.root}/waivers: nothing ships with a failed gate\n"
+    assert json.loads(call(workspace, "waivers", "--json").stdout) == []
+
+
 def test_a_mistake_in_a_waiver_stops_the_build_with_its_line(too_large: Workspace) -> None:
     (too_large.root / "waivers").mkdir()
     (too_large.root / "waivers" / "one.toml").write_text('gate = "size"\n')

@@ -26,7 +26,10 @@ def waivers(root: Path, *, as_json: bool) -> None:
          "expired" if w.expires < found.today else "counts")
         for one in found.every for w in [one.waiver]
     ]  # fmt: skip
-    listed(_HEADER, rows, as_json=as_json)
+    if rows or as_json:
+        listed(_HEADER, rows, as_json=as_json)
+    else:
+        print(f"no waivers in {root / FOLDER}: nothing ships with a failed gate")
 
 
 def waive(root: Path, gate: str, target: str, model: str, *, reason: str, who: str, expires: str) -> None:
