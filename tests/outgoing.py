@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ortolan import digest
 from ortolan.events import Event
 from ortolan.release import layout
 from ortolan.release.bundle import Options, bundle
+from ortolan.release.publish.channel import Promotion
 from ortolan.release.source import source
 from ortolan.revision import Revision
 from releases import Key, make_key
@@ -48,6 +49,11 @@ def delta(folder: Path, to: str) -> Path:
     }  # fmt: skip
     patch.with_suffix(".json").write_text(json.dumps(told))
     return patch
+
+
+def promotion(tag: str = TAG, channel: str = "stable", hour: int = 0, **more: Any) -> Promotion:
+    """What is asked for when a release is promoted, at an hour of one day."""
+    return Promotion(tag, TARGET, MODEL, channel, "maintainer@example.org", datetime(2024, 5, 1, hour, tzinfo=UTC), **more)
 
 
 def key(root: Path) -> Key:

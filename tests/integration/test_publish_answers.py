@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import outgoing as made
 from ortolan.cache import cache_at
 from ortolan.errors import OrtolanError
 from ortolan.release.publish.address import parse
-from ortolan.release.publish.channel import Promotion
 from ortolan.release.publish.patience import Patience
 from ortolan.release.publish.store import Store
 from ortolan.release.publish.stores import store
@@ -67,9 +65,8 @@ def at(request: pytest.FixtureRequest, host: str, tmp_path: Path) -> Store:
 
 
 def test_nothing_odd_is_promoted(at: Store) -> None:
-    who, when = "maintainer@example.org", datetime(2024, 5, 1, tzinfo=UTC)
     with pytest.raises(OrtolanError, match=made.TAG + "|no JSON object|is no release|without digest or size|reading"):
-        at.promote(Promotion(made.TAG, made.TARGET, made.MODEL, "stable", who, when))
+        at.promote(made.promotion())
 
 
 def test_odd_lists_are_empty_or_an_error(at: Store) -> None:

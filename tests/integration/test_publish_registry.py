@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import oras.client
 import pytest
@@ -24,7 +23,6 @@ from ortolan.release import layout
 from ortolan.release.publish import referrers
 from ortolan.release.publish.address import parse
 from ortolan.release.publish.artifact import artifact
-from ortolan.release.publish.channel import Promotion
 from ortolan.release.publish.outgoing import outgoing
 from ortolan.release.publish.patience import Patience
 from ortolan.release.publish.registry import Registry as Store
@@ -59,11 +57,6 @@ def at(server: registries.Registry, tmp_path: Path, base: str) -> Store:
 
 def inside(at: Store) -> Repository:
     return repository(at.address, f"{at.address.path}/{made.TARGET}/{made.MODEL}", QUICK)
-
-
-def promotion(tag: str = made.TAG, channel: str = "stable", hour: int = 0, **more: Any) -> Promotion:
-    by = "maintainer@example.org"
-    return Promotion(tag, made.TARGET, made.MODEL, channel, by, datetime(2024, 5, 1, hour, tzinfo=UTC), **more)
 
 
 def delta(folder: Path) -> Path:
@@ -153,7 +146,7 @@ def test_a_registry_with_the_referrers_api_keeps_the_list_itself(server: registr
         proxy.referrers = {}
         at = store(proxy.host, tmp_path, base)
         done = at.publish(outgoing(made.release(tmp_path)))
-        at.promote(promotion())
+        at.promote(made.promotion())
         kinds = [one["artifactType"] for one in referrers.of(inside(at), done.digest)]
         assert sorted(kinds) == [
             "application/vnd.cyclonedx+json", "application/vnd.in-toto+json", "application/vnd.ortolan.promotion.v1+json",
@@ -203,9 +196,9 @@ def test_a_blob_that_the_registry_lets_rot_is_seen_by_a_deep_look(at: Store, ser
 def test_a_channel_follows_the_release_and_remembers(at: Store, tmp_path: Path) -> None:
     at.publish(outgoing(made.release(tmp_path / "a")))
     second = at.publish(outgoing(made.release(tmp_path / "b", {**builds.FILES, "model.onnx": b"2"}, sequence=11, tag=made.LATER)))
-    at.promote(promotion())
-    at.promote(promotion(channel="beta", tag=made.LATER, hour=1))
-    done = at.promote(promotion(tag=made.LATER, hour=2))
+    at.promote(made.promotion())
+    at.promote(made.promotion(channel="beta", tag=made.LATER, hour=1))
+    done = at.promote(made.promotion(tag=made.LATER, hour=2))
     stored = inside(at).manifest("stable")
     assert stored is not None
     assert stored.digest == second.digest
@@ -224,11 +217,11 @@ def test_a_channel_follows_the_release_and_remembers(at: Store, tmp_path: Path) 
 def test_a_channel_goes_back_and_forth_only_when_asked_to(at: Store, tmp_path: Path) -> None:
     at.publish(outgoing(made.release(tmp_path / "a")))
     at.publish(outgoing(made.release(tmp_path / "b", {**builds.FILES, "model.onnx": b"2"}, sequence=11, tag=made.LATER)))
-    at.promote(promotion(tag=made.LATER))
+    at.promote(made.promotion(tag=made.LATER))
     with pytest.raises(OrtolanError, match=r"(?s)sequence 10 is lower than 11.*--back"):
-        at.promote(promotion(hour=1))
-    at.promote(promotion(hour=1, back=True))
-    at.promote(promotion(tag=made.LATER, hour=2))
+        at.promote(made.promotion(hour=1))
+    at.promote(made.promotion(hour=1, back=True))
+    at.promote(made.promotion(tag=made.LATER, hour=2))
     record = at.channels(made.TARGET, made.MODEL).records["stable"]
     assert [one.tag for one in record.history] == [made.LATER, made.TAG, made.LATER]
     assert record.at == "2024-05-01T02:00:00Z"
@@ -245,8 +238,8 @@ def test_a_release_that_is_signed_anew_has_both_signatures(at: Store, tmp_path: 
 
 def test_a_channel_that_leads_there_already_stays(at: Store, tmp_path: Path) -> None:
     at.publish(outgoing(made.release(tmp_path)))
-    first = at.promote(promotion())
-    assert at.promote(promotion(hour=5)) == Promoted(first.record, moved=False)
+    first = at.promote(made.promotion())
+    assert at.promote(made.promotion(hour=5)) == Promoted(first.record, moved=False)
 
 
 def test_a_channel_that_somebody_moved_by_hand_is_told(at: Store, tmp_path: Path) -> None:
@@ -261,12 +254,12 @@ def test_a_channel_that_somebody_moved_by_hand_is_told(at: Store, tmp_path: Path
 
 def test_nothing_but_a_signed_release_is_promoted(at: Store, tmp_path: Path) -> None:
     with pytest.raises(OrtolanError, match=r"(?s)there is no release .*publish comes first"):
-        at.promote(promotion())
+        at.promote(made.promotion())
     at.publish(outgoing(made.release(tmp_path, signed=False), unsigned=True))
     with pytest.raises(OrtolanError, match=r"(?s)is not signed.*--unsigned"):
-        at.promote(promotion())
+        at.promote(made.promotion())
     assert not at.channels(made.TARGET, made.MODEL).records
-    assert at.promote(promotion(unsigned=True)).moved
+    assert at.promote(made.promotion(unsigned=True)).moved
 
 
 def test_an_image_that_is_no_release_is_not_promoted(at: Store, tmp_path: Path) -> None:
@@ -276,7 +269,7 @@ def test_an_image_that_is_no_release_is_not_promoted(at: Store, tmp_path: Path) 
     value = stored.json()
     inside(at).put_manifest(made.LATER, json.dumps({**value, "artifactType": "application/vnd.example"}).encode())
     with pytest.raises(OrtolanError, match=f"(?s)no release.*no layer {layout.DESCRIPTION}"):
-        at.promote(promotion(tag=made.LATER))
+        at.promote(made.promotion(tag=made.LATER))
 
 
 def test_a_release_under_another_tag_is_not_promoted(at: Store, tmp_path: Path) -> None:
@@ -285,7 +278,7 @@ def test_a_release_under_another_tag_is_not_promoted(at: Store, tmp_path: Path) 
     assert stored is not None
     inside(at).put_manifest(made.LATER, stored.data)
     with pytest.raises(OrtolanError, match=f"is the release {made.TAG}"):
-        at.promote(promotion(tag=made.LATER))
+        at.promote(made.promotion(tag=made.LATER))
 
 
 def test_a_waiver_that_ran_out_since_keeps_a_release_from_a_channel(at: Store, tmp_path: Path) -> None:
@@ -293,7 +286,7 @@ def test_a_waiver_that_ran_out_since_keeps_a_release_from_a_channel(at: Store, t
     folder = made.release(tmp_path, waivers=[waiver])
     at.publish(outgoing(folder, today=datetime(2024, 4, 30, tzinfo=UTC).date()))
     with pytest.raises(GateError, match="ran out on 2024-04-30"):
-        at.promote(promotion())
+        at.promote(made.promotion())
 
 
 def test_a_name_that_no_registry_takes_is_refused(at: Store) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -30,7 +29,6 @@ from ortolan.manifest import WaiverPart
 from ortolan.release import layout
 from ortolan.release.publish import s3
 from ortolan.release.publish.address import parse
-from ortolan.release.publish.channel import Promotion
 from ortolan.release.publish.folder import LocalFolders
 from ortolan.release.publish.outgoing import Outgoing, outgoing
 from ortolan.release.publish.patience import Patience
@@ -82,11 +80,6 @@ def at(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
     found = store(parse(url), cache_at(tmp_path / "cache"), made.quiet, QUICK)
     assert isinstance(found, Tree)
     return found
-
-
-def promotion(tag: str = made.TAG, channel: str = "stable", hour: int = 0, **more: Any) -> Promotion:
-    by = "maintainer@example.org"
-    return Promotion(tag, made.TARGET, made.MODEL, channel, by, datetime(2024, 5, 1, hour, tzinfo=UTC), **more)
 
 
 def later(root: Path) -> Outgoing:
@@ -144,9 +137,9 @@ def test_a_channel_follows_the_release_and_remembers(at: Tree, tmp_path: Path) -
     second = later(tmp_path / "b")
     at.publish(first)
     at.publish(second)
-    at.promote(promotion())
-    at.promote(promotion(channel="beta", hour=1))
-    record = at.promote(promotion(tag=made.LATER, hour=2)).record
+    at.promote(made.promotion())
+    at.promote(made.promotion(channel="beta", hour=1))
+    record = at.promote(made.promotion(tag=made.LATER, hour=2)).record
     assert (record.tag, record.release, record.at) == (made.LATER, second.digest, "2024-05-01T02:00:00Z")
     assert record.previous is not None
     assert (record.previous.tag, record.previous.release) == (made.TAG, first.digest)
@@ -155,16 +148,16 @@ def test_a_channel_follows_the_release_and_remembers(at: Tree, tmp_path: Path) -
     assert found.records["stable"] == record
     assert [one.tag for one in record.history] == [made.TAG, made.LATER]
     assert found.records["beta"].tag == made.TAG
-    assert not at.promote(promotion(tag=made.LATER, hour=3)).moved
+    assert not at.promote(made.promotion(tag=made.LATER, hour=3)).moved
     with pytest.raises(OrtolanError, match=r"(?s)sequence 10 is lower than 11.*--back"):
-        at.promote(promotion(hour=4))
-    assert at.promote(promotion(hour=4, back=True)).record.tag == made.TAG
+        at.promote(made.promotion(hour=4))
+    assert at.promote(made.promotion(hour=4, back=True)).record.tag == made.TAG
 
 
 def test_the_record_is_the_file_that_devices_read(at: Tree, tmp_path: Path) -> None:
     release = outgoing(made.release(tmp_path))
     at.publish(release)
-    at.promote(promotion())
+    at.promote(made.promotion())
     data = at.folders.read(f"{BASE}/channels", "stable.json")
     assert data is not None
     move = {"tag": made.TAG, "release": release.digest, "by": "maintainer@example.org", "at": "2024-05-01T00:00:00Z"}
@@ -173,12 +166,12 @@ def test_the_record_is_the_file_that_devices_read(at: Tree, tmp_path: Path) -> N
 
 def test_nothing_but_a_whole_and_signed_release_is_promoted(at: Tree, tmp_path: Path) -> None:
     with pytest.raises(OrtolanError, match=r"(?s)no such release.*publish comes first"):
-        at.promote(promotion())
+        at.promote(made.promotion())
     at.publish(outgoing(made.release(tmp_path, signed=False), unsigned=True))
     with pytest.raises(OrtolanError, match=r"(?s)is not signed.*--unsigned"):
-        at.promote(promotion())
+        at.promote(made.promotion())
     assert not at.channels(made.TARGET, made.MODEL).records
-    assert at.promote(promotion(unsigned=True)).moved
+    assert at.promote(made.promotion(unsigned=True)).moved
 
 
 def test_a_waiver_that_ran_out_since_keeps_a_release_from_a_channel(at: Tree, tmp_path: Path) -> None:
@@ -186,7 +179,7 @@ def test_a_waiver_that_ran_out_since_keeps_a_release_from_a_channel(at: Tree, tm
     folder = made.release(tmp_path, waivers=[waiver])
     at.publish(outgoing(folder, today=datetime(2024, 4, 30, tzinfo=UTC).date()))
     with pytest.raises(GateError, match="ran out on 2024-04-30"):
-        at.promote(promotion())
+        at.promote(made.promotion())
 
 
 def test_a_description_that_the_sums_do_not_list_is_not_promoted(tmp_path: Path) -> None:
@@ -195,7 +188,7 @@ def test_a_description_that_the_sums_do_not_list_is_not_promoted(tmp_path: Path)
     path = tmp_path / "store" / BASE / made.TAG / layout.DESCRIPTION
     path.write_bytes(path.read_bytes().replace(b'"sequence": 10', b'"sequence": 99'))
     with pytest.raises(OrtolanError, match="is not the one that SHA256SUMS lists"):
-        at.promote(promotion())
+        at.promote(made.promotion())
 
 
 def test_a_record_that_was_changed_meanwhile_stays(at: Tree, tmp_path: Path) -> None:
@@ -319,7 +312,7 @@ def test_errors_of_s3_are_in_words_and_without_secrets(tmp_path: Path, monkeypat
 def test_packages_are_named_as_devices_look_for_them(gitlab: gitlab_packages.GitLab, tmp_path: Path) -> None:
     at = store(parse(gitlab.url), cache_at(tmp_path / "cache"), made.quiet, QUICK)
     at.publish(outgoing(made.release(tmp_path)))
-    at.promote(promotion())
+    at.promote(made.promotion())
     assert gitlab.versions() == [("device.net", made.TAG), ("device.net", "channel-stable")]
     assert [name for _, version, name, _ in gitlab.files if version == "channel-stable"] == ["channel.json"]
     assert gitlab.files[-2][2] == layout.SUMS
