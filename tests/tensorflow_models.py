@@ -37,7 +37,8 @@ pair.save(here / "pair.keras")
 keras.Sequential([keras.Input((4,), name="x"), L.Dense(3), L.Lambda(lambda t: t * 2.0, name="twice")]).save(here / "lambda.keras")
 keras.Sequential([keras.Input((4,), name="x"), L.Lambda(lambda t: t * 2.0, name="twice")]).save(here / "lambda.h5")
 outside = str(here / "reached-out")
-reach = eval(f"lambda t: (t, open({outside!r}, 'w'))[0] if __import__('os').path.exists('request.json') else t")
+there = "__import__('os').path.exists('request.json')"
+reach = eval(f"lambda t: (t, open('ran', 'w'), open({outside!r}, 'w'))[0] if {there} else t")
 reach = L.Lambda(reach, name="reach")
 keras.Sequential([keras.Input((4,), name="x"), reach]).save(here / "reach.keras")
 
@@ -135,9 +136,19 @@ rows = [draw.random((1, 6, 8, 3), dtype=np.float32) for _ in range(16)]
 lite("float.tflite")
 small = {"optimizations": [tf.lite.Optimize.DEFAULT], "representative_dataset": lambda: ([row] for row in rows)}
 lite("int8.tflite", **small)
+flat = L.Dense(6, activation="relu", bias_initializer="normal")(L.Flatten()(image))
+net = keras.Model(image, L.Dense(3, bias_initializer="normal")(flat))
+lite("dense8.tflite", **small)
 converter = tf.lite.TFLiteConverter.from_concrete_functions([model.inc.get_concrete_function()], model)
 converter.allow_custom_ops = True
 (here / "custom.tflite").write_bytes(converter.convert())
+@tf.function(input_signature=[tf.TensorSpec([4, 4])])
+def inverse(x):
+    return tf.linalg.inv(x)
+
+converter = tf.lite.TFLiteConverter.from_concrete_functions([inverse.get_concrete_function()])
+converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+(here / "flex.tflite").write_bytes(converter.convert())
 whole = (here / "float.tflite").read_bytes()
 (here / "half.tflite").write_bytes(whole[: len(whole) // 2])
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import tf_convert, tf_lite_file
+from . import tf_convert, tf_gemm, tf_lite_file
 from .tf_port import Port, fitted
 from .tf_words import refusing, tensorflow
 
@@ -33,7 +33,9 @@ class Lite:
         from tf2onnx.convert import from_tflite
 
         nchw = [port.tensor for port in turned]
-        return tf_convert.convert(from_tflite, opset, tflite_path=str(self.path), inputs_as_nchw=nchw)
+        model = tf_convert.convert(from_tflite, opset, tflite_path=str(self.path), inputs_as_nchw=nchw)
+        tf_gemm.join(model)
+        return model
 
     def answers(self, feeds: Mapping[str, Any]) -> list[Any]:
         """What LiteRT computes with its own kernels, one thread. Raises ``Refused``."""
@@ -43,11 +45,12 @@ class Lite:
     def inside(self, feeds: Mapping[str, Any], model: ModelProto) -> dict[str, Any]:
         """Every tensor that LiteRT keeps, by its name in the converted ``model``.
 
-        An activation that is a part of LiteRT's operator is a node of its own there: the tensor's name is that before it.
+        An activation that is a part of LiteRT's operator is a node of its own there: the tensor's name is that before it. Where
+        the tensor is quantised, it is that behind it.
         """
         found, moved = _run(self.path, feeds, every=True), _activated(model)
-        fused = set(tf_lite_file.fused(self.path))
-        made = {name for node in model.graph.node for name in node.output}
+        made = {name: node.op_type for node in model.graph.node for name in node.output}
+        fused = {name for name in tf_lite_file.fused(self.path) if made.get(name) != "QuantizeLinear"}
         named = {moved.get(name, "") if name in fused else name: value for name, value in found.items()}
         return {name: value for name, value in named.items() if name in made}
 

@@ -1,0 +1,66 @@
+"""SavedModels, graphs, Keras and TFLite files told from what is in them, without TensorFlow."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ortolan.errors import RecipeError
+from ortolan.recipe.project import model_from_file
+from ortolan.recipe.sources import recognise
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_GRAPH = b"\n\x1f\n\x01x\x12\x0bPlaceholder*\x0b\n\x05dtype\x12\x020\x01"
+_SAVED = b"\x08\x01\x12\x04\n\x02:\x00"
+
+
+def table(path: Path) -> dict[str, object]:
+    offer = recognise(path)
+    return offer.table if offer else {}
+
+
+def saved(folder: Path) -> Path:
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(_SAVED)
+    (folder / "variables" / "variables.index").write_bytes(b"")
+    return folder
+
+
+def test_a_kind_is_told_by_what_is_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "net.bin").write_bytes(_HDF5)
+    (tmp_path / "net.lite").write_bytes(b"\x20\x00\x00\x00TFL3\x00")
+    (tmp_path / "net.pb").write_bytes(_GRAPH)
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as made:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            made.writestr(name, "{}")
+    saved(tmp_path / "net")
+    told = {path.name: table(path).get("kind") for path in tmp_path.iterdir()}
+    assert told == {"net.bin": "keras", "net.zip": "keras", "net.lite": "tflite", "net.pb": "tensorflow", "net": "tensorflow"}
+
+
+def test_a_saved_model_is_all_its_files_whether_the_folder_is_named_or_its_graph(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "Speech Model")
+    whole = model_from_file(folder)
+    assert (whole.name, set(whole.files.source)) == (
+        "speech-model", {"Speech Model/saved_model.pb", "Speech Model/variables/variables.index"},
+    )  # fmt: skip
+    assert set(model_from_file(folder / "saved_model.pb").files.source) == {"saved_model.pb", "variables/variables.index"}
+
+
+def test_what_merely_bears_the_name_is_not_taken_for_a_model(tmp_path: Path) -> None:
+    for name in ("a.pb", "a.h5", "a.keras", "a.tflite"):
+        (tmp_path / name).write_text("text")
+        assert recognise(tmp_path / name) is None
+        with pytest.raises(RecipeError, match="this is no model that Ortolan knows"):
+            model_from_file(tmp_path / name)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_trouble_a_look(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "net.pb"
+    path.write_bytes(data)
+    assert isinstance(table(path).get("kind", ""), str)
