@@ -15,7 +15,9 @@ Layout = Annotated[
     Literal["keep", "NCHW"], Field(description="of inputs with four axes: as the model has them, or channels moved to the front")
 ]
 """A key of all that TensorFlow has trained."""
-_NODE = re.compile(rb"\A\n[\x00-\xff]{1,5}?\n[\x01-\xff]{1,2}?([A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)\x12[\x01-\x7f]([A-Z_][A-Za-z0-9_>]*)")
+_NODE = re.compile(
+    rb"\A\n[\x00-\xff]{1,5}?\n[\x01-\xff]{1,2}?([A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)\x12[\x01-\x7f]([A-Z_][A-Za-z0-9_>]*)"
+)
 _SAVED = "saved_model.pb"
 
 
