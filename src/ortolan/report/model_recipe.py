@@ -53,7 +53,7 @@ def _input(one: Mapping[str, Any]) -> Iterator[str]:
 
 def _stubs(name: str) -> Iterator[list[str]]:
     yield [
-        "# Data, for INT8 and for parity on what the model will see: arrays named as the inputs, the first axis counting samples;",
+        "# Data, for INT8 and for parity on what the model will see: arrays named as inputs, the first axis counting samples;",
         '# or images = "folder", size = [224, 224]; or callable = "data.py:samples". See docs/recipes.md.',
         "# [data]",
         f'# calibration = {{ npz = "{name}-calibration.npz", limit = 256 }}',
