@@ -134,8 +134,11 @@ def test_a_file_that_is_not_listed_is_refused(folder: Path, name: str) -> None:
     assert refused(folder, "is no part of the release").where.endswith(name)
 
 
+BESIDE = ["SHA256SUMS.sig", "model.sig", "delta-0123456789ab.json", "delta-0123456789ab.zst"]
+
+
 def test_signatures_and_deltas_lie_beside(folder: Path) -> None:
-    for name in ("SHA256SUMS.sig", "model.sig", "delta-0123456789ab.json", "delta-0123456789ab.zst"):
+    for name in BESIDE:
         (folder / name).write_text("")
     assert check(folder).model == "net"
 
@@ -144,7 +147,17 @@ def test_a_listed_file_must_be_there_and_no_link(folder: Path, tmp_path: Path) -
     (folder / "sbom.cdx.json").rename(tmp_path / "sbom")
     assert "no such file" in refused(folder, "is not that of this release").why
     (folder / "sbom.cdx.json").symlink_to(tmp_path / "sbom")
-    assert "no such file" in refused(folder, "is not that of this release").why
+    refused(folder, "is no file of its own")
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_lies_beside_is_no_link_and_no_folder(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("")
+    (folder / name).symlink_to(tmp_path / "secret")
+    assert refused(folder, "is no file of its own").where.endswith(name)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    assert refused(folder, "is no file of its own").where.endswith(name)
 
 
 # --- what release.json may say --------------------------------------------------------------------------------------

@@ -51,11 +51,15 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def _check_names(folder: Path, sums: dict[str, str]) -> None:
-    """Every listed file is there, as a file of its own, and nothing that is not listed."""
+    """Every listed file is there, nothing that is not listed, and all are files of their own: what lies elsewhere is not sent."""
     for name in sums:
-        if (folder / name).is_symlink() or not (folder / name).is_file():
+        if not (folder / name).is_file():
             raise _damaged(folder / name, f"{SUMS} lists it, and there is no such file")
     for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file():
+            raise OrtolanError(
+                "is no file of its own", where=str(path), why="a release has no links and no folders", hint="remove it"
+            )
         if path.name not in {*sums, *BESIDE} and not path.name.startswith(DELTA):
             raise OrtolanError("is no part of the release", where=str(path), why=f"{SUMS} does not list it", hint="remove it")
 
