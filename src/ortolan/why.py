@@ -10,6 +10,7 @@ from typing import Any
 
 from . import digest
 from .build import failures, record_path
+from .emulation import Emulation
 from .errors import OrtolanError
 from .execute import Executor, Result, Results, key_of
 from .gates import candidates as judge
@@ -52,7 +53,8 @@ def _later(job: Job, found: Candidates, last: Mapping[str, str], executor: Execu
         return []
     ship = shipment(job, found, precision, tag_of(job, hashed), hashed)
     known = {step.id for step in in_order(found.steps())}
-    return [_change(step, last, executor, results) for step in in_order(ship.steps()) if step.id not in known]
+    later = (*ship.steps(), *Emulation(executor.runtimes).checks(job, ship).values())
+    return [_change(step, last, executor, results) for step in in_order(later) if step.id not in known]
 
 
 def _change(step: Step, last: Mapping[str, str], executor: Executor, results: Results) -> Change:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,13 @@ def test_packages_that_nobody_we_know_has_signed_are_refused(tmp_path: Path) -> 
     assert "look at who serves your mirror" in raised.value.hint
 
 
+def test_it_is_the_same_by_another_path(arm: Emulated, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(emulation.CACHE)
+    said: list[str] = []
+    assert emulated.ensure(NAME, [ROOT / "runtimes"], tmp_path / "link", said.append).interpreter.samefile(arm.interpreter)
+    assert said == []
+
+
 def test_an_unknown_machine_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeSetupError, match="there is no emulated machine 'riscv64'"):
         emulated.ensure("onnxruntime-1.20.1@riscv64", [ROOT / "runtimes"], tmp_path)
@@ -205,21 +213,13 @@ def _kill_while_made(cache: Path) -> None:
     process.wait()
 
 
-@pytest.mark.slow
-def test_a_damaged_file_is_found_and_what_has_it_is_removed(arm: Emulated, run: Run, tmp_path: Path) -> None:
-    """The very damage that a crash leads to: a module of Python's with other bytes."""
-    cache = tmp_path / "cache"
-    for place in (arm.root.place, arm.interpreter.parents[1]):
-        shutil.copytree(place, cache / place.name, symlinks=True)
-    moved = emulated.ensure(NAME, [ROOT / "runtimes"], cache)  # its home is another folder now: it is made again
-    assert moved.identity == arm.identity
-    module = moved.root.place / "usr/lib/python3.11/json/decoder.py"
-    module.write_text("raise SystemError('damaged')\n")
-    done = run(moved, "verify", read(tmp_path / "given"), **PARAMS)
-    assert done.facts is None
-    assert runtime.broken(moved) == ["usr/lib/python3.11/json/decoder.py"]
-    assert not moved.root.place.exists()
-    assert moved.interpreter.exists(), "it had no damage itself"
+def test_a_damaged_file_is_found_after_a_crash_and_what_has_it_is_removed(arm: Emulated, tmp_path: Path) -> None:
+    copy = tmp_path / arm.root.place.name
+    shutil.copytree(arm.root.place, copy, symlinks=True)
+    (copy / "usr/lib/python3.11/json/decoder.py").write_text("raise SystemError('damaged')\n")
+    assert runtime.broken(replace(arm, root=replace(arm.root, place=copy))) == ["usr/lib/python3.11/json/decoder.py"]
+    assert not copy.exists()
+    assert arm.interpreter.exists(), "it had no damage itself"
 
 
 def test_as_many_processors_are_told_as_there_are(arm: Emulated) -> None:

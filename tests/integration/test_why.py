@@ -194,7 +194,7 @@ def test_a_record_that_is_no_record_is_no_build(workspace: Workspace) -> None:
 
 
 def test_what_is_printed(finished: Workspace) -> None:
-    words = ("why", "--target", TARGET, "--model", MODEL)
+    words = ("why", "--target", TARGET, "--model", MODEL, "--no-emulation")
     done = call(finished, *words)
     assert (done.returncode, done.stdout) == (0, "digits-mlp for arm64-cpu: nothing changed since the last build\n")
     finished.edit(f"targets/{TARGET}.toml", "[quantize]", "[quantize]\nper_channel = false\nsymmetric_activations = true")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import plan
+from ..emulation import MACHINE, PLATFORM
 from ..package import image_locks
 from ..sources import Job
 
@@ -28,7 +29,7 @@ def inputs(job: Job, root: Path) -> Inputs:
     """What decides how this job is built, of all that could be part of its repository."""
     recipe = job.target.recipe
     kinds = recipe.outputs.templates()
-    locked = {*plan.runtimes(job), *image_locks(recipe)}
+    locked = {*plan.runtimes(job), *image_locks(recipe), *([MACHINE] if recipe.platform == PLATFORM else [])}
     folders = [root / "templates" / kind for kind in kinds] + [root / "runtimes" / name for name in sorted(locked)]
     own = {path for folder in [*folders, *(root / name for name in _ALL)] for path in trail(folder)}
     named = {path for folder in job.model.files.folders for path in trail(folder)}

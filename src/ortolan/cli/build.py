@@ -80,6 +80,7 @@ def coverage(_: Context, model: str, target: list[str], jobs: str = "", json: bo
         "jobs": JOBS,
         "json": "print events and the result as lines of JSON",
         "cache": CACHE,
+        "emulation": EMULATION,
     },
 )
 def image(
@@ -90,22 +91,29 @@ def image(
     jobs: str = "",
     json: bool = False,
     cache: str | None = None,
+    emulation: bool = True,
 ) -> None:
     """Build a target's container images (and first what goes into them), start each and compare its answers.
 
     ./inv image --target x86-cpu --model digits
     """
-    wide = count("--jobs", jobs)
-    module("image").run(find_root(Path.cwd()), target, model, builder=builder, jobs=wide, as_json=json, cache=caches(cache))
+    wide, root = count("--jobs", jobs), find_root(Path.cwd())
+    where = caches(cache)
+    module("image").run(root, target, model, builder=builder, jobs=wide, as_json=json, cache=where, emulation=emulation)
 
 
-@verb(iterable=["target", "model"], help={"target": TARGET, "model": MODEL, "cache": CACHE, "json": JSON})
-def why(_: Context, target: list[str], model: list[str], cache: str | None = None, json: bool = False) -> None:
+@verb(
+    iterable=["target", "model"],
+    help={"target": TARGET, "model": MODEL, "cache": CACHE, "json": JSON, "emulation": EMULATION},
+)
+def why(
+    _: Context, target: list[str], model: list[str], cache: str | None = None, json: bool = False, emulation: bool = True
+) -> None:
     """Tell which key field changed since the last build; runs nothing.
 
     ./inv why --target x86-cpu
     """
-    module("why").run(find_root(Path.cwd()), target, model, caches(cache), as_json=json)
+    module("why").run(find_root(Path.cwd()), target, model, caches(cache), as_json=json, emulation=emulation)
 
 
 @verb(

@@ -76,6 +76,7 @@ def ensure(name: str, folders: Sequence[Path], cache: Path, say: Callable[[str],
         raise RuntimeSetupError(
             f"runtime {base} cannot be emulated", why=why, hint=f"./inv runtime-add locks for {wanted.python}"
         )
+    cache = cache.resolve()  # the environment names the folder of its root file system
     root = rootfs.ensure(wanted, cache, say)
     place = _place(spec, root, emulator, cache)
     if _sound(place, root) is None:

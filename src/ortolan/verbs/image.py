@@ -25,14 +25,22 @@ from . import pick
 
 
 def run(
-    root: Path, targets: Sequence[str], models: Sequence[str], *, builder: str, jobs: int, as_json: bool, cache: Cache
+    root: Path,
+    targets: Sequence[str],
+    models: Sequence[str],
+    *,
+    builder: str,
+    jobs: int,
+    as_json: bool,
+    cache: Cache,
+    emulation: bool,
 ) -> None:
     """One block, or one line of JSON, for each image; exit with 3 for a failed gate of the build or the image."""
     picked = pick.jobs(Project(root), targets, models)
     for job in picked:
         table_of(job.target)  # before anything is built
     chosen = pick_builder(builder)
-    options = pick.options(root, cache, jobs)
+    options = pick.options(root, cache, jobs, emulation=emulation)
     with shown(as_json=as_json) as emit:
         built = build(picked, options, emit)
     codes = [_unbuilt(one) for one in built if not one.ok]

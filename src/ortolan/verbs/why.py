@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..build import executor_for
+from ..build import emulated, executor_for
 from ..cache import Cache
 from ..recipe.project import Project
 from ..report.progress import shown
@@ -15,12 +15,13 @@ from . import pick
 from .lists import dump
 
 
-def run(root: Path, targets: Sequence[str], models: Sequence[str], cache: Cache, *, as_json: bool) -> None:
+def run(root: Path, targets: Sequence[str], models: Sequence[str], cache: Cache, *, as_json: bool, emulation: bool) -> None:
     """One block for each job: the steps that are not as they were, and the fields that make the difference."""
-    picked, options = pick.jobs(Project(root), targets, models), pick.options(root, cache)
+    picked, options = pick.jobs(Project(root), targets, models), pick.options(root, cache, emulation=emulation)
     last = [last_build(options.output, one) for one in picked]
     with shown(as_json=False) as emit:
         executor = executor_for(picked, options, emit)
+        emulated(picked, options, executor)
     found = [
         (one.name, [*judged_by(one, record["limits"]), *why(one, record["steps"], executor)])
         for one, record in zip(picked, last, strict=True)
