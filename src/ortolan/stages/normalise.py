@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import canon, convert, down_convert, repair
+from .lib import canon, convert, down_convert, qdq_scheme, repair
 
 INPUTS = ("model",)
 PARAMS = ("opset",)
@@ -14,9 +14,14 @@ OUTPUTS = ("model.onnx",)
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Facts: those of ``canon.describe``; ``given``, ``asked`` and ``found``: the opset before, wanted and after."""
+    """Facts: those of ``canon.describe``; ``given``, ``asked`` and ``found``: the opset before, wanted and after.
+
+    ``quantised``: ``qdq_scheme.describe``, of a model that comes quantised.
+    """
     model = canon.parse(inputs["model"])
     given = down_convert.opset(model)
     repair.mend(model)
     model = canon.save(convert.to_opset(canon.canonical(model), params["opset"]), out / "model.onnx")
-    return canon.describe(model) | {"given": given, "asked": params["opset"], "found": down_convert.opset(model)}
+    opsets = {"given": given, "asked": params["opset"], "found": down_convert.opset(model)}
+    quantised = qdq_scheme.describe(model)
+    return canon.describe(model) | opsets | ({"quantised": quantised} if quantised else {})
