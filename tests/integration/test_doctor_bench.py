@@ -1,0 +1,233 @@
+"""``doctor`` and ``bench`` as a user runs them: on this machine, on a device over ssh, and on several side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import ssh_device
+from conftest import ROOT, Workspace
+from device_programs import interpreter
+from ortolan import digest
+from ortolan.cache import Cache
+from program import PROGRAM, call, environment
+from ssh_device import SshDevice
+
+MODEL = "digits-mlp"
+PAGE = ROOT / "docs" / "devices.md"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshDevice]:
+    with ssh_device.running(tmp_path_factory.mktemp("device")) as made:
+        yield made
+
+
+@pytest.fixture
+def device(server: SshDevice, monkeypatch: pytest.MonkeyPatch) -> SshDevice:
+    for name, value in server.variables.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, shared_cache: Cache) -> Workspace:
+    """A project with one model built for x86-cpu; tests only add to it."""
+    root = tmp_path_factory.mktemp("built") / "project"
+    shutil.copytree(ROOT / "recipes", root / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+    workspace = Workspace(root, shared_cache, [])
+    done = call(workspace, "build", "--target", "x86-cpu", "--model", MODEL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workspace
+
+
+def fleet(workspace: Workspace, **devices: dict[str, Any]) -> None:
+    lines = [f"[device.{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in one.items()) for name, one in devices.items()]
+    (workspace.root / "recipes" / "fleet.toml").write_text("\n".join(lines))
+
+
+def python(version: str) -> str:
+    return interpreter(f"onnxruntime-{version}")
+
+
+# --- doctor -------------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_tells_of_this_machine_and_of_its_programs(workspace: Workspace) -> None:
+    done = call(workspace, "doctor", "--target", "x86-cpu", "--python", python("1.20.1"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^ONNX Runtime +onnxruntime 1\.20\.1 of ", done.stdout, re.MULTILINE)
+    assert re.search(r"^provider +CPUExecutionProvider: runs a node$", done.stdout, re.MULTILINE)
+    assert re.search(r"\d+ of \d+ programs of the system", done.stdout)
+    told = json.loads(call(workspace, "doctor", "--json", "--python", python("1.20.1")).stdout)
+    assert told["targets"]["x86-cpu"]["fits"]
+    assert not told["targets"]["raspberry-pi-5"]["fits"]
+    assert {"program", "package", "use", "path"} == set(told["tools"][0])
+
+
+def test_doctor_on_a_device_says_what_does_not_fit_and_what_to_do(workspace: Workspace, device: SshDevice) -> None:
+    words = ["doctor", "--host", "device", "--python", python("1.17.3")]
+    done = call(workspace, *words, "--target", "x86-cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = call(workspace, *words, "--target", "intel-openvino", "--target", "raspberry-pi-5")
+    assert done.returncode == 1
+    assert "-m pip install onnxruntime-openvino==1.24.1" in done.stdout
+    assert re.search(r"^raspberry-pi-5 +platform +fail +linux/", done.stdout, re.MULTILINE)
+    assert device.jobs() == []
+
+
+@pytest.mark.usefixtures("device")
+def test_doctor_asks_a_fleet_side_by_side_and_one_failure_stops_no_other(workspace: Workspace) -> None:
+    fleet(
+        workspace,
+        good={"host": "device", "target": "x86-cpu", "labels": ["lab"], "python": python("1.20.1")},
+        old={"host": "device", "target": "intel-openvino", "labels": ["lab"], "python": python("1.17.3")},
+        gone={"host": "no-such-host.invalid", "target": "x86-cpu"},
+        bare={"host": "device", "target": "x86-cpu", "python": "no-such-python"},
+    )
+    done = call(workspace, "doctor", "--host", "all")
+    assert done.returncode == 1
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert lines.keys() == {"good", "old", "gone", "bare"}
+    assert lines["good"].startswith("fits x86-cpu")
+    assert lines["old"].startswith("does not fit intel-openvino")
+    assert lines["gone"].startswith("failed  there is no host of that name")
+    assert lines["bare"].startswith("failed  it has no such Python")
+    told = json.loads(call(workspace, "doctor", "--host", "all", "--json").stdout)
+    assert [one["name"] for one in told] == ["good", "old", "gone", "bare"]
+    assert told[2]["error"]["hint"]
+    assert call(workspace, "doctor", "--host", "good").returncode == 0
+
+
+@pytest.mark.usefixtures("device")
+def test_a_slip_of_a_devices_name_is_asked_about(workspace: Workspace) -> None:
+    fleet(workspace, kitchen={"host": "device", "target": "x86-cpu"})
+    done = call(workspace, "doctor", "--host", "kichen")
+    assert done.returncode == 1
+    assert "Did you mean kitchen?" in done.stderr
+    done = call(workspace, "doctor", "--host", "all", "--target", "x86-cp")
+    assert done.returncode == 2
+    (workspace.root / "recipes" / "fleet.toml").unlink()
+    assert "there are no devices yet" in call(workspace, "doctor", "--host", "all").stderr
+
+
+# --- bench --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_bench_ties_numbers_to_files_and_to_the_machine(built: Workspace, device: SshDevice) -> None:
+    words = ["bench", "--target", "x86-cpu", "--model", MODEL, "--seconds", "1", "--json"]
+    here = json.loads(call(built, *words).stdout)
+    there = json.loads(call(built, *words, "--host", "device", "--python", python("1.31.1")).stdout)
+    for (one,), name in ((here, "this-machine"), (there, "device")):
+        assert [each["file"] for each in one["results"]] == ["model.onnx", "model.ort", "int8.onnx"]
+        folder = built.root / "build" / "x86-cpu" / one["tag"]
+        for each in one["results"][:2]:
+            assert each["digest"] == digest.of_file(folder / each["file"])
+        for each in one["results"]:
+            assert each["runtime"] == "1.31.1"
+            assert 0 < each["burst"]["p50_ms"] <= each["burst"]["p95_ms"] <= each["burst"]["p99_ms"]
+            assert each["sustained"]["ended"] in {"time", "steady", "throttled"}
+            assert min(each["cold_start_ms"], each["peak_bytes"], each["sustained"]["per_second"]) > 0
+        assert one["device"]["digest"] == here[0]["device"]["digest"], "the same machine, asked in two ways"
+        kept = built.root / "build" / "x86-cpu" / "bench" / one["tag"] / f"{name}.json"
+        assert json.loads(kept.read_text()) == one
+    assert device.jobs() == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("device")
+def test_bench_on_a_fleet_goes_on_where_one_fails(built: Workspace) -> None:
+    fleet(
+        built,
+        good={"host": "device", "target": "x86-cpu", "python": python("1.20.1")},
+        bare={"host": "device", "target": "x86-cpu", "python": "/usr/bin/python3"},
+        gone={"host": "no-such-host.invalid", "target": "x86-cpu"},
+    )
+    done = call(built, "bench", "--host", "all", "--model", MODEL, "--seconds", "1")
+    (built.root / "recipes" / "fleet.toml").unlink()
+    assert done.returncode == 1
+    assert "gone  failed  there is no host of that name" in done.stdout
+    assert re.search(r"^good +digits-mlp +model\.onnx +fp32 .* ms ", done.stdout, re.MULTILINE)
+    assert re.search(r"^bare +digits-mlp +model\.onnx +fp32 .*No module named", done.stdout, re.MULTILINE)
+
+
+def test_bench_wants_a_build(workspace: Workspace) -> None:
+    done = call(workspace, "bench", "--target", "x86-cpu", "--model", MODEL)
+    assert done.returncode == 1
+    assert f"./inv build --target x86-cpu --model {MODEL}" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_process_on_the_device(built: Workspace, device: SshDevice) -> None:
+    words = [
+        "bench",
+        "--target",
+        "x86-cpu",
+        "--model",
+        MODEL,
+        "--seconds",
+        "300",
+        "--host",
+        "device",
+        "--python",
+        python("1.20.1"),
+    ]
+    client = subprocess.Popen(
+        [*PROGRAM, *words], cwd=built.root, env=environment(built), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _eventually(lambda: any("--model" in one for one in device.processes()))
+    client.send_signal(signal.SIGINT)
+    _, said = client.communicate(timeout=30)
+    assert client.returncode == 130, said
+    _eventually(lambda: not device.processes() and not device.jobs())
+
+
+def _eventually(true: Any) -> None:
+    late = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < late
+        time.sleep(0.05)
+
+
+# --- the page -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("device")
+def test_the_page_can_be_followed(built: Workspace) -> None:
+    """All commands of docs/devices.md in order; the Pi is the sshd here, and the target that of this machine."""
+    (built.root / "inv").write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    (built.root / "inv").chmod(0o755)
+    text = PAGE.read_text()
+    (file,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    changed = {"pi@pi5": "device", "nvidia@orin": "device", "raspberry-pi-5": "x86-cpu", "jetson-orin": "x86-cpu"}
+    own = {"~/venv/bin/python": python("1.20.1"), "--seconds 120": "--seconds 1", "--model digits": f"--model {MODEL}"}
+    (built.root / "recipes" / "fleet.toml").write_text(_as_here(file, changed | own))
+    commands = [
+        line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(commands) >= 5
+    for command in commands:
+        done = subprocess.run(
+            ["sh", "-c", _as_here(command, changed | own)], cwd=built.root, env=environment(built),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    (built.root / "recipes" / "fleet.toml").unlink()
+
+
+def _as_here(text: str, changed: dict[str, str]) -> str:
+    for old, new in changed.items():
+        text = text.replace(old, new)
+    return text

@@ -1,0 +1,87 @@
+"""The fleet file: its mistakes with their lines, and which devices a word means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ortolan.errors import RecipeError
+from ortolan.recipe.fleet import chosen, load_fleet, meant
+
+GOOD = """\
+[device.kitchen]
+host = "pi@pi5"
+target = "raspberry-pi-5"
+labels = ["lab", "arm"]
+python = "~/venv/bin/python"
+
+[device.line-3]
+host = "orin"
+target = "jetson-orin"
+labels = ["lab"]
+"""
+TARGETS = ["jetson-orin", "raspberry-pi-5"]
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "recipes").mkdir(exist_ok=True)
+    (folder / "recipes" / "fleet.toml").write_text(text)
+    return folder
+
+
+def test_words_mean_devices_labels_all_or_hosts(tmp_path: Path) -> None:
+    fleet = load_fleet(write(tmp_path, GOOD), TARGETS)
+
+    def names(word: str) -> list[str]:
+        return [one.name for one in chosen(fleet, word)]
+
+    assert names("all") == names("lab") == ["kitchen", "line-3"]
+    assert names("arm") == names("kitchen") == ["kitchen"]
+    (one,) = chosen(fleet, "kitchen")
+    assert (one.host, one.python, one.target) == ("pi@pi5", "~/venv/bin/python", "raspberry-pi-5")
+    (other,) = chosen(fleet, "me@elsewhere")
+    assert (other.name, other.host, other.python, other.target) == ("me@elsewhere", "me@elsewhere", "python3", "")
+    assert meant(fleet, "kichen") == "Did you mean kitchen?"
+    assert meant(fleet, "me@elsewhere") == ""
+
+
+def test_without_the_file_there_are_no_devices(tmp_path: Path) -> None:
+    assert load_fleet(tmp_path, TARGETS).device == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'target = "jetson-orin"',
+            'target = "jetson-orn"',
+            "9: device.line-3.target: no target is named 'jetson-orn'. Did you mean jetson-orin?",
+        ),
+        ('host = "orin"\n', "", "7: device.line-3.host: missing. Add host = a string"),
+        ('host = "orin"', 'host = "-oProxyCommand=x"', "8: device.line-3.host: '-oProxyCommand=x' is not a host"),
+        ('host = "orin"', 'host = "two words"', "8: device.line-3.host: 'two words' is not a host"),
+        ('labels = ["lab"]', 'labels = ["lab", "lab"]', '10: device.line-3.labels[1]: the label "lab" stands here twice'),
+        ('labels = ["lab"]', 'labels = ["all"]', '10: device.line-3.labels[0]: "all" means every device'),
+        ('labels = ["lab"]', 'lables = ["lab"]', "10: device.line-3.lables: unknown key. Did you mean labels?"),
+        ("[device.line-3]", "[device.lab]", "7: device.lab: lab is also a label"),
+        ("[device.line-3]", "[device.all]", '7: device.all: "all" means every device'),
+        ("[device.line-3]", '[device."a b"]', "7: device.'a b': 'a b' is not a name"),
+        ("[device.line-3]", "[devices.line-3]", "7: devices: unknown key. Did you mean device?"),
+        ('python = "~/venv/bin/python"', "python = 3", "5: device.kitchen.python: wants a string, found the integer 3"),
+        ('python = "~/venv/bin/python"', 'python = "-c"', "5: device.kitchen.python: '-c' is not an interpreter"),
+        ('host = "pi@pi5"', "host = pi@pi5", "2: column 8: not valid TOML"),
+    ],
+)
+def test_mistakes_have_their_lines(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(RecipeError) as raised:
+        load_fleet(write(tmp_path, GOOD.replace(old, new)), TARGETS)
+    assert f"fleet.toml:{said}" in raised.value.what
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace('"orin"', '"-x"').replace("3]", "3]\nnew = 1").replace('"~/venv/bin/python"', '""')
+    with pytest.raises(RecipeError) as raised:
+        load_fleet(write(tmp_path, text), TARGETS)
+    assert len(raised.value.what.splitlines()) == 3
