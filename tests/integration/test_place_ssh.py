@@ -26,6 +26,7 @@ from ortolan.errors import StepError
 from ortolan.place import Errand, Host, HostError, Local, Ssh, host, link
 from ortolan.sandbox import copy_from, prepare
 from ortolan.stages.lib import tensors
+from ortolan.step import Ref
 from ssh_device import SshDevice
 
 assert fakes.STAGES, "the stages that misbehave are found"
@@ -100,6 +101,20 @@ def test_a_stage_gives_there_what_it_gives_here(there: Host, device: SshDevice, 
     assert replies[0][0].facts["runtime"] == "1.20.1"
     assert device.jobs() == []
     assert device.processes() == []
+
+
+def test_an_executor_runs_a_graph_of_steps_there(there: Host, tmp_path: Path) -> None:
+    runner, _ = fakes.executor(tmp_path)
+    place: Any = Ssh(there)
+    runner.place = place
+    first = fakes.write("a")
+    last = fakes.write("b", before=Ref(first, "text.txt"))
+    bad = fakes.misbehave("refuse")
+    results = runner.run([last, bad])
+    assert results[last.id].ok
+    assert results[bad.id].refused
+    runner.fetch(Ref(last, "text.txt"), tmp_path / "text", results)
+    assert (tmp_path / "text").read_text() == "ab"
 
 
 def test_files_are_sent_once_and_so_is_the_worker(

@@ -13,6 +13,7 @@ import weakref
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from ..disk import alive
 from ..errors import OrtolanError
 
 PROGRAM = "ORTOLAN_SSH"
@@ -41,6 +42,7 @@ _SAID = {
 }
 
 
+_PREFIX = "ortolan-ssh-"
 LOST = 255
 """What ssh exits with when the connection failed."""
 
@@ -60,7 +62,8 @@ class Connection:
             raise HostError(f"{address!r} is not a host", hint="write it as ssh takes it: user@name")
         self.address = address
         self._guard = threading.Lock()
-        self._folder = Path(tempfile.mkdtemp(prefix="ortolan-", dir=_short()))
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_short()))
         words = [f"ControlPath={self._folder}/s", *_OPTIONS]
         self._ssh = [*shlex.split(os.environ.get(PROGRAM, "ssh")), *(word for one in words for word in ("-o", one))]
         self._close = weakref.finalize(self, _end, [*self._ssh, "-O", "exit", "--", address], self._folder)
@@ -113,7 +116,15 @@ def _unstarted(address: str, code: int, why: str) -> HostError:
     return HostError(f"the worker ended there with code {code}", where=address, why=why)
 
 
-def _short() -> str | None:
+def _sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in Path(_short()).glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short() -> str:
     """Where the socket's path stays below the 104 letters that some systems allow."""
     run = os.environ.get("XDG_RUNTIME_DIR", "")
     return run if run and len(run) < 60 and os.access(run, os.W_OK) else "/tmp"  # noqa: S108  mkdtemp makes a private folder in it
