@@ -303,3 +303,14 @@ def test_a_real_graph_builds_once_its_dropout_is_settled(workspace: Workspace, s
     (workspace.root / "recipes" / "models" / "lstm.pb").symlink_to(shared_data / "tensorflow" / "lstm" / "frozen.pb")
     workspace.add("models/lstm.toml", '[source]\nfile = "lstm.pb"\nconstants = { keep_prob = 1.0 }\n')
     assert_built(workspace.build(TARGETS, "lstm"))
+
+
+def test_a_quantised_model_keeps_its_scales(made: Path, workspace: Workspace) -> None:
+    (workspace.root / "recipes" / "models" / "small8.tflite").write_bytes((made / "int8.tflite").read_bytes())
+    workspace.add("models/small8.toml", '[source]\nfile = "small8.tflite"\n[parity]\natol = 0.008\n')
+    every = workspace.build(TARGETS, "small8")
+    assert_built(every)
+    for built in every:
+        assert built.folder
+        shipped = [node.op_type for node in onnx.load(built.folder / "model.onnx").graph.node]
+        assert (shipped.count("QuantizeLinear"), shipped.count("DequantizeLinear")) == (6, 11)

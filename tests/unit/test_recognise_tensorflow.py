@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ortolan.errors import RecipeError
 from ortolan.recipe.project import model_from_file
 from ortolan.recipe.sources import recognise
+from ortolan.recipe.sources.wire import fields
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _GRAPH = b"\n\x1f\n\x01x\x12\x0bPlaceholder*\x0b\n\x05dtype\x12\x020\x01"
@@ -49,6 +51,31 @@ def test_a_saved_model_is_all_its_files_whether_the_folder_is_named_or_its_graph
         "speech-model", {"Speech Model/saved_model.pb", "Speech Model/variables/variables.index"},
     )  # fmt: skip
     assert set(model_from_file(folder / "saved_model.pb").files.source) == {"saved_model.pb", "variables/variables.index"}
+
+
+def test_signatures_are_read_from_the_file_itself(tmp_path: Path) -> None:
+    def message(number: int, data: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    folder = saved(tmp_path / "net")
+    entries = [message(5, message(1, name) + message(2, b"")) for name in (b"serve", b"embed", b"__saved_model_init_op")]
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01" + message(2, b"".join(entries)))
+    offer = recognise(folder)
+    assert offer
+    assert [one.lines for one in offer.missing] == ['[source]\nsignature = "embed"']
+    with pytest.raises(RecipeError) as caught:
+        model_from_file(folder)
+    assert "the SavedModel has 2 signatures: embed, serve" in str(caught.value)
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01" + message(2, entries[0] + entries[2]))
+    assert model_from_file(folder).name == "net"
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01" + message(2, entries[0])[:-3])
+    assert model_from_file(folder).name == "net"
+
+
+@given(st.binary(max_size=64))
+def test_fields_of_any_bytes_end(data: bytes) -> None:
+    with suppress(ValueError):
+        assert sum(len(content) for _, content in fields(memoryview(data))) <= len(data)
 
 
 def test_what_merely_bears_the_name_is_not_taken_for_a_model(tmp_path: Path) -> None:

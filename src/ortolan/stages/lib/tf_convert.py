@@ -23,6 +23,9 @@ _HINT = "replace it before saving, or export to .onnx yourself and build that"
 
 def convert(call: Callable[..., Any], opset: int, **given: Any) -> ModelProto:
     """The model that tf2onnx's ``call`` makes. Raises ``Refused`` for operators that it cannot convert, and for drawn numbers."""
+    from tf2onnx import utils
+
+    utils.INTERNAL_NAME = 1  # it numbers what it makes, from where the last conversion of the process ended
     with heard("tf2onnx") as said, refusing("tf2onnx cannot convert this model", _HINT):
         try:
             model: ModelProto = call(opset=min(opset, NEWEST), **given)[0]
