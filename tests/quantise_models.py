@@ -15,7 +15,7 @@ Array = NDArray[Any]
 Shape = list[int | str]
 QUANTIZE = {
     "preset": "default", "activations": "uint8", "weights": "int8", "per_channel": True, "symmetric_activations": False,
-    "exclude": [],
+    "exclude": [], "float_operators": [],
 }  # fmt: skip
 IMAGE = {"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8], "range": None}
 

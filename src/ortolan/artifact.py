@@ -30,9 +30,11 @@ class Outcome(StrEnum):
     WAIVED = "waived"
 
 
-Precision = Literal["fp32", "int8"]
-"""What a shipped model computes in."""
-
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-weights"]
+"""What a shipped model computes in: ``int8`` by ranges known beforehand, ``-dynamic`` by ranges measured as it runs,
+``-weights`` in float with weights of so many bits. A model of a lower precision may have layers in a higher one.
+"""
+FP32: Precision = "fp32"
 
 SHIPPED = "shipped"
 """The subject of gates on the files that ship."""

@@ -24,6 +24,7 @@ from .package import find_templates, image_locks, pack
 from .plan import Candidates, Shipment
 from .platforms import host_platform
 from .record import About, describe
+from .recover import settle
 from .runtime import Runtime
 from .sources import Job
 from .step import Ref, Step, in_order
@@ -91,7 +92,12 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     executor = executor_for(jobs, options, emit)
     arm = emulated(jobs, options, executor)
     found = {index: plan.candidates(job, host=host_platform()) for index, job in enumerate(jobs)}
-    results = executor.run(step for one in found.values() for step in one.steps())
+    results = executor.run(one.normalise for one in found.values())
+    found = {index: plan.as_given(one) if gates.comes_quantised(one, results) else one for index, one in found.items()}
+    results = executor.run((step for one in found.values() for step in one.steps()), results)
+    for index, one in found.items():
+        settled = settle(jobs[index], one, results, executor.run, host_platform())
+        found[index], results = settled.found, executor.run(settled.found.steps(), settled.results)
     halves = [_choose(jobs[index], one, results, arm) for index, one in found.items()]
     chosen = [half for half in halves if isinstance(half, _Chosen)]
     ships = [plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,16 @@ from .sources import TOOLS, Job
 from .step import Ref, Source, Step
 
 
-def plan(job: Job, model: Ref, samples: Ref, proven: Mapping[str, Ref]) -> Step:
-    """The ``coverage`` step of a model. ``proven``: evidence that engines of this build gave already, by provider."""
+def plan(job: Job, model: Ref, samples: Ref, proven: Mapping[str, Ref], left: Sequence[str] = ()) -> Step:
+    """The ``coverage`` step of a model. ``proven``: evidence that engines of this build gave already, by provider.
+
+    ``left``: the nodes that were left in float.
+    """
     asked = _asked(job)
     wanted = [one for one in job.target.recipe.provider if one.name in asked]
     known = {one.name: proven.get(one.name) or _ask(job, one, asked[one.name], model, samples) for one in wanted}
     read: dict[str, Source] = {"model": model, **{f"evidence:{name}": ref for name, ref in known.items()}}
-    return job.step("coverage", read, providers=list(known))
+    return job.step("coverage", read, providers=list(known), left_in_float=list(left))
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,14 @@ class Executor:
     jobs: int = 0
     place: Local = field(default_factory=Local)
 
-    def run(self, wanted: Iterable[Step]) -> Results:
-        """Run the wanted steps and what they need. A failed step stops only those that need it.
+    def run(self, wanted: Iterable[Step], known: Results | None = None) -> Results:
+        """Run the wanted steps and what they need, but for those that are ``known``. A failed step stops only those that need it.
 
         KeyboardInterrupt ends the running steps' processes before it goes on.
         """
-        steps = in_order(wanted)
+        results: Results = dict(known or {})
+        steps = [step for step in in_order(wanted) if step.id not in results]
         self.emit(Event("plan", total=len(steps)))
-        results: Results = {}
         waiting = {step.id: step for step in longest_first(steps)}
         running: dict[Future[Result], Step] = {}
         with ThreadPoolExecutor(self._wide) as pool:

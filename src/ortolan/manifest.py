@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .artifact import Gate, Outcome
+from .artifact import Gate, Outcome, Precision
 from .disk import json_bytes
 from .errors import OrtolanError
 
@@ -119,7 +119,7 @@ class GoldenPart(_Part):
     """Samples with the outputs that the shipped model gave to them, and how near others must come.
 
     ``samples`` is what ``golden.json`` says of ``golden.bin``. Outputs are near when ``|a - b| <= atol + rtol * |b|`` for all
-    elements; of an INT8 model also when their signal-to-noise ratio is ``min_snr_db`` or more.
+    elements; of a model of fewer bits also when their signal-to-noise ratio is ``min_snr_db`` or more.
     """
 
     runtime: str
@@ -187,7 +187,7 @@ class Manifest(_Part):
 
     manifest_version: Literal[1]
     tag: str
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     precision_reason: str
     model: ModelPart
     target: TargetPart

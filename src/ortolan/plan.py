@@ -6,23 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import coverage, digest, origins, outputs
-from .artifact import Precision
+from . import coverage, digest, origins, outputs, quantising
+from .artifact import FP32, Precision
 from .outputs import Made, Shipping
+from .quantising import Base, Lowered, Recovery
 from .sources import TOOLS, Job
 from .step import Ref, Source, Step
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The steps that make and judge what could ship: a float model and, where the recipe wants one, an INT8 model.
+    """The steps that make and judge what could ship: a float model and, where the recipe wants one, a model of fewer bits.
 
-    ``edges`` are checks at the ends of the target's profiles, by sizes in words and version. ``coverage`` is that of the INT8
-    model, where the target has limits for it.
+    ``fixed`` is the float model: ``shaped``, with its axes fixed, or what was fused of it. ``edges`` are checks at the ends of
+    the target's profiles, by sizes in words and version. ``calibrate`` and what follows are of the second; ``coverage`` only
+    where the target has limits for it; ``sensitivity`` and ``recovery`` only after a search for layers to leave in float.
     """
 
     imported: Step
     normalise: Step
+    prepared: Step
+    shaped: Step
     fixed: Step
     check: Step
     samples: Step
@@ -35,6 +39,14 @@ class Candidates:
     evaluate: Step | None = None
     latency: Step | None = None
     coverage: Step | None = None
+    lowered: Lowered | None = None
+    sensitivity: Step | None = None
+    recovery: Recovery | None = None
+
+    @property
+    def fused(self) -> Step | None:
+        """The step that fused the float model, if one did."""
+        return None if self.fixed is self.shaped else self.fixed
 
     def steps(self) -> tuple[Step, ...]:
         """All of them."""
@@ -47,6 +59,7 @@ class Candidates:
             self.evaluate,
             self.latency,
             self.coverage,
+            self.sensitivity,
         )
         many = (*self.verify.values(), *self.edges.values(), *(self.verify_int8 or {}).values())
         return tuple(step for step in (*alone, *many) if step)
@@ -92,12 +105,26 @@ def candidates(job: Job, *, host: str) -> Candidates:
     samples = _samples(job, normalise, job.target.recipe.examples)
     reference = origins.reference(job, imported, samples)
     prepared = job.step("preprocess", {"model": normalise["model.onnx"]})
-    fixed = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=job.target.recipe.sizes)
+    shaped = job.step("fix_shapes", {"model": prepared["model.onnx"]}, shapes=job.target.recipe.sizes)
+    fixed = _fused(job, shaped)
     check = job.step("check_model", {"model": fixed["model.onnx"]})
     verify = _verify_all(job, _compared(fixed, samples, reference), "fp32")
     edges = _edges(job, imported, normalise, fixed)
-    alone = Candidates(imported, normalise, fixed, check, samples, reference, verify, edges)
-    return _with_int8(job, alone, prepared, host)
+    plain = Candidates(imported, normalise, prepared, shaped, fixed, check, samples, reference, verify, edges)
+    return with_candidate(job, plain, host)
+
+
+def _fused(job: Job, shaped: Step) -> Step:
+    """The step that leaves the float model: fused where the model's recipe asks for it on this target.
+
+    Last of all: operators of ONNX Runtime's own have no shapes for ONNX's inference, and the ranges of a fused model's tensors
+    are those that they had before.
+    """
+    wanted = job.model.recipe.optimise
+    if wanted is None or not wanted.fits(job.target.name):
+        return shaped
+    read: dict[str, Source] = {"model": shaped["model.onnx"]}
+    return job.step("fuse", read, family=wanted.fusion, heads=wanted.heads, hidden=wanted.hidden)
 
 
 def _compared(model: Step, samples: Step, reference: Step) -> dict[str, Source]:
@@ -118,38 +145,44 @@ def _edges(job: Job, imported: Step, normalise: Step, fixed: Step) -> dict[tuple
     return found
 
 
-def _with_int8(job: Job, plain: Candidates, prepared: Step, host: str) -> Candidates:
-    recipe, model = job.target.recipe, job.model.recipe
-    if recipe.quantize.policy == "never" or "calibration" not in job.trees or model.data.calibration is None:
-        return plain
-    calibrate = job.step(
-        "calibrate",
-        {"model": prepared["model.onnx"], "data": job.trees["calibration"]},
-        data=model.data.calibration.model_dump(mode="json"),
-        inputs=job.inputs(),
-        method=recipe.quantize.method,
-        percentile=recipe.quantize.percentile,
+def base(found: Candidates) -> Base:
+    """What a candidate of fewer bits is made of."""
+    return Base(
+        found.prepared["model.onnx"], found.fixed["model.onnx"], found.samples["samples.npz"], found.reference["outputs.npz"]
     )
-    how = {
-        name: getattr(recipe.quantize, name)
-        for name in ("preset", "activations", "weights", "per_channel", "symmetric_activations", "exclude")
-    }
-    quantise = job.step("quantise", {"model": plain.fixed["model.onnx"], "ranges": calibrate["ranges.json"]}, **how)
-    int8, samples = quantise["model.onnx"], plain.samples["samples.npz"]
+
+
+def with_candidate(job: Job, plain: Candidates, host: str, left: Sequence[str] = (), note: str = "") -> Candidates:
+    """The graph with the candidate of fewer bits that the recipes want, with these nodes left in float beside theirs.
+
+    ``note`` tells steps of a search from each other.
+    """
+    made = quantising.lowered(job, base(plain), left, note)
+    if made is None:
+        return plain
+    read: dict[str, Source] = {"model": made.model, "samples": made.samples, "expected": made.expected}
     return replace(
         plain,
-        calibrate=calibrate,
-        quantise=quantise,
-        verify_int8=_verify_all(job, {"model": int8, "samples": samples, "expected": plain.reference["outputs.npz"]}, "int8"),
-        evaluate=_evaluate(job, plain, int8),
-        latency=_latency(job, plain, int8) if job.runs_on(host) else None,
-        coverage=coverage.plan(job, int8, samples, {}) if recipe.gates.on_coverage else None,
+        lowered=made,
+        calibrate=made.calibrate,
+        quantise=made.quantise,
+        verify_int8=_verify_all(job, read, job.target.recipe.quantize.precision),
+        evaluate=_evaluate(job, plain, made.model, note),
+        latency=_latency(job, plain, made.model) if job.runs_on(host) else None,
+        coverage=coverage.plan(job, made.model, made.samples, {}) if job.target.recipe.gates.on_coverage else None,
     )
+
+
+def as_given(found: Candidates) -> Candidates:
+    """The float candidate alone, for a model that comes quantised: it is not quantised again."""
+    none: dict[str, Any] = dict.fromkeys(("lowered", "calibrate", "quantise", "verify_int8", "evaluate", "latency", "coverage"))
+    return replace(found, **none)
 
 
 def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed: str) -> Shipment:
     """The graph from the chosen candidate to the files that ship. ``hashed`` is the model hash, ``tag`` the build's tag."""
-    chosen = found.quantise if precision == "int8" and found.quantise else found.fixed
+    small = found.lowered if precision != FP32 else None
+    chosen = small.quantise if small else found.fixed
     metadata = {"ortolan.tag": tag, "ortolan.model_hash": hashed, "ortolan.precision": precision}
     stamp = job.step("stamp", {"model": chosen["model.onnx"]}, metadata=metadata)
     session = job.step(
@@ -160,7 +193,7 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
         profiles=job.target.recipe.profiles,
         **job.opened(precision),
     )
-    samples = found.samples["samples.npz"]
+    samples = small.samples if small else found.samples["samples.npz"]
     written, golden = (_golden(job, stamp, samples, settings) for settings in (None, job.opened()["session"]))
     given = Shipping(job, stamp["model.onnx"], samples, written["golden.npz"], tag)
     made = outputs.plan(given)
@@ -169,12 +202,14 @@ def shipment(job: Job, found: Candidates, precision: Precision, tag: str, hashed
     files |= {"model.onnx": given.model} if job.target.recipe.outputs.onnx else {}
     files |= {name: ref for one in made for name, ref in one.files.items()}
     read: dict[str, Source] = {"model": given.model, "samples": samples}
-    if precision == "fp32":
+    if precision == FP32:
         read["expected"] = found.reference["outputs.npz"]
     if "model.ort" in files:
         read["ort"] = files["model.ort"]
     proven = {name: ref for one in made for name, ref in one.evidence.items()}
-    covered = coverage.plan(job, chosen["model.onnx"], samples, proven)  # its nodes are those of what ships
+    covered = coverage.plan(
+        job, chosen["model.onnx"], samples, proven, found.recovery.left if small and found.recovery else ()
+    )  # its nodes are those of what ships
     files["coverage.json"] = covered["coverage.json"]
     return Shipment(files, _verify_all(job, read, "shipped"), made, covered, session, golden)
 
@@ -214,30 +249,29 @@ def _samples(job: Job, normalise: Step, sizes: Mapping[str, int]) -> Step:
     )
 
 
-def _evaluate(job: Job, plain: Candidates, int8: Ref) -> Step:
+def _evaluate(job: Job, plain: Candidates, candidate: Ref, note: str) -> Step:
     model = job.model.recipe
     spec = model.data.evaluation or model.data.calibration
-    read: dict[str, Source] = {
-        "fp32": plain.fixed["model.onnx"],
-        "int8": int8,
-        "data": job.trees["evaluation" if model.data.evaluation else "calibration"],
-    }
+    role = "evaluation" if model.data.evaluation else "calibration"
+    data: dict[str, Source] = {"data": job.trees[role]} if spec else {"samples": plain.samples["samples.npz"]}
+    read: dict[str, Source] = {"fp32": plain.fixed["model.onnx"], "candidate": candidate, **data}
     if "metric" in job.trees:
         read["metric_code"] = job.trees["metric"]
     return job.step(
         "evaluate",
         read,
         job.runtime(job.oldest),
+        note=note,
         data=spec.model_dump(mode="json") if spec else None,
         inputs=job.inputs(job.target.recipe.sizes),
         metric=model.accuracy.metric if model.accuracy else None,
     )
 
 
-def _latency(job: Job, plain: Candidates, int8: Ref) -> Step:
+def _latency(job: Job, plain: Candidates, candidate: Ref) -> Step:
     return job.step(
         "latency",
-        {"fp32": plain.fixed["model.onnx"], "int8": int8, "samples": plain.samples["samples.npz"]},
+        {"fp32": plain.fixed["model.onnx"], "candidate": candidate, "samples": plain.samples["samples.npz"]},
         job.runtime(job.oldest),
         session=job.opened()["session"],
         min_speedup=job.target.recipe.gates.min_speedup,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import digest, preflight
-from .artifact import Artifact, Gate, Precision
+from .artifact import FP32, Artifact, Gate, Precision
 from .execute import Executor, Results
 from .gates import granted
 from .manifest import (
@@ -88,7 +88,7 @@ def _golden(job: Job, about: About) -> GoldenPart:
         runtime=about.golden["runtime"],
         rtol=parity.rtol,
         atol=parity.atol,
-        min_snr_db=ROUNDING if about.precision == "int8" else None,
+        min_snr_db=ROUNDING if about.precision != FP32 else None,
         samples=about.golden["samples"],
     )
 

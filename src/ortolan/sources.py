@@ -13,6 +13,7 @@ from .recipe.provider_data import find
 from .recipe.provider_rules import numbers
 from .recipe.rules import CPU
 from .recipe.schema import Provider
+from .recipe.together import together
 from .recipe.waiver import NO_WAIVERS, Waivers
 from .step import Source, Step, Tree, tree
 
@@ -56,6 +57,11 @@ class Job:
         return f"{package if package in _OWN else 'onnxruntime'}-{version}"
 
     @property
+    def precision(self) -> Precision:
+        """What the candidate beside fp32 computes in, where there is one."""
+        return self.target.recipe.quantize.precision
+
+    @property
     def concurrent_run(self) -> bool:
         """Whether threads may call Run of one session at the same time, which ONNX Runtime allows and some providers do not."""
         known = [data for one in self.target.recipe.provider if (data := find(one.name))]
@@ -82,7 +88,7 @@ class Job:
     def opened(self, precision: Precision | None = None) -> dict[str, Any]:
         """How a session of this target is opened, as stages take it: ``providers`` in order and ``session`` settings.
 
-        With the ``precision`` of what ships, a float model's providers are not asked for 8 bits.
+        With the ``precision`` of what ships, the providers of a model without Q/DQ are not asked for 8 bits.
         """
         recipe = self.target.recipe
         providers = [{"name": one.name, "options": _fitting(one, precision)} for one in recipe.provider]
@@ -105,16 +111,16 @@ class Job:
 
 
 def _fitting(provider: Provider, precision: Precision | None) -> dict[str, str | int | float | bool]:
-    """A provider's options without the one that asks for 8 bits, where there is nothing in 8 bits and no table of ranges."""
+    """A provider's options without the one that asks for 8 bits, where there are no Q/DQ nodes and no table of ranges."""
     data, options = find(provider.name), dict(provider.options)
-    if precision == "fp32" and data and data.int8 and data.int8.table not in options:
+    if precision not in {None, "int8"} and data and data.int8 and data.int8.table not in options:
         options.pop(data.int8.enable, None)
     return options
 
 
 def job(model: NamedModel, target: NamedTarget, waivers: Waivers = NO_WAIVERS) -> Job:
-    """Read the files of a model; a missing one is a RecipeError with its line."""
-    files = model_files(model)
+    """Read a model's files. RecipeError with the line for a missing one, and for a ``[quantize]`` that the target cannot do."""
+    target, files = together(target, model), model_files(model)
     trees = {
         "source": tree(files.source),
         "weights": tree({files.weights.name: files.weights}, single=True) if files.weights else None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .gates import candidates as judge
 from .gates import choose, stopping, tolerated, waive
 from .plan import Candidates, candidates, shipment, tag_of
 from .platforms import host_platform
+from .recover import settle
 from .sources import Job
 from .step import Step, in_order
 
@@ -37,9 +39,27 @@ def why(job: Job, last: Mapping[str, str], executor: Executor) -> list[Change]:
     found = candidates(job, host=host_platform())
     results: Results = {}
     changes = [_change(step, last, executor, results) for step in in_order(found.steps())]
-    if all(change.state in ("same", "known") for change in changes):
+    if _known(changes):
+        settled = settle(job, found, results, partial(_recalled, executor), host_platform())
+        found, results = settled.found, settled.results
+        changes = [_change(step, last, executor, results) for step in in_order(found.steps())]
+    if _known(changes):
         changes += _later(job, found, last, executor, results)
     return changes
+
+
+def _known(changes: Sequence[Change]) -> bool:
+    """Whether the results of all of them are in the store."""
+    return all(change.state in ("same", "known") for change in changes)
+
+
+def _recalled(executor: Executor, steps: Iterable[Step], known: Results) -> Results:
+    """The results of steps as far as the store has them."""
+    results = dict(known)
+    for step in in_order(steps):
+        if step.id not in results:
+            _change(step, {}, executor, results)
+    return results
 
 
 def _later(job: Job, found: Candidates, last: Mapping[str, str], executor: Executor, results: Results) -> list[Change]:

@@ -35,7 +35,7 @@ def calibrate(run_stage: RunStage, model: Path, folder: Path, params: dict[str, 
 
 def evaluate(run_stage: RunStage, fp32: Path, int8: Path, folder: Path, *, name: str = OLD, **params: Any) -> dict[str, Any]:
     params = {"inputs": [IMAGE], "metric": None, **params}
-    run = run_stage("evaluate", name, {"fp32": fp32, "int8": int8, "data": folder}, params)
+    run = run_stage("evaluate", name, {"fp32": fp32, "candidate": int8, "data": folder}, params)
     assert run.facts is not None, run
     return run.facts
 

@@ -32,7 +32,8 @@ def evaluate(
 ) -> StageRun:
     """Evaluate models that multiply by the factors, the first as fp32, the second as int8."""
     spec = npz(tmp_path / "data", x=SCORES, **arrays)
-    models = {name: scaled(tmp_path / f"{name}.onnx", factor) for name, factor in zip(("fp32", "int8"), factors, strict=False)}
+    named = zip(("fp32", "candidate"), factors, strict=False)
+    models = {name: scaled(tmp_path / f"{name}.onnx", factor) for name, factor in named}
     params = {"data": spec, "inputs": [ENTRY], "metric": metric}
     return run_stage("evaluate", runtime, {**models, "data": tmp_path / "data"}, params)
 
@@ -48,12 +49,12 @@ def facts(run: StageRun) -> dict[str, Any]:
 ])  # fmt: skip
 def test_classes(run_stage: RunStage, tmp_path: Path, runtime: str, metric: str, labels: list[int], wanted: float) -> None:
     found = facts(evaluate(run_stage, tmp_path, metric, runtime=runtime, label=np.array(labels)))
-    assert found == {"samples": 4, "metric": {"name": metric, "fp32": wanted, "int8": None, "drop": None}}
+    assert found == {"samples": 4, "metric": {"name": metric, "fp32": wanted, "candidate": None, "drop": None}}
 
 
 def test_a_drop_is_how_much_worse_int8_is(run_stage: RunStage, tmp_path: Path) -> None:
     found = facts(evaluate(run_stage, tmp_path, "top1", factors=(1, [1, 1, 1, -1]), label=np.array([0, 3, 1, 0])))
-    assert found["metric"] == {"name": "top1", "fp32": 1.0, "int8": 0.75, "drop": 0.25}
+    assert found["metric"] == {"name": "top1", "fp32": 1.0, "candidate": 0.75, "drop": 0.25}
     assert found["agreement"] == 0.75
     assert found["default_kernels"]["metric"] == found["metric"]
 
@@ -61,19 +62,19 @@ def test_a_drop_is_how_much_worse_int8_is(run_stage: RunStage, tmp_path: Path) -
 def test_mse_and_snr_against_reference_outputs(run_stage: RunStage, tmp_path: Path) -> None:
     found = facts(evaluate(run_stage, tmp_path, "mse", factors=(1, 1.5), label=SCORES))["metric"]
     worse = float(np.mean((SCORES / 2) ** 2))
-    assert found == {"name": "mse", "fp32": 0.0, "int8": pytest.approx(worse), "drop": pytest.approx(worse)}
+    assert found == {"name": "mse", "fp32": 0.0, "candidate": pytest.approx(worse), "drop": pytest.approx(worse)}
     found = facts(evaluate(run_stage, tmp_path, "snr", factors=(1.1, 1.5), label=SCORES))["metric"]
     assert found == {
         "name": "snr",
         "fp32": pytest.approx(20, abs=1e-4),
-        "int8": pytest.approx(6.0206),
+        "candidate": pytest.approx(6.0206),
         "drop": pytest.approx(13.9794),
     }
 
 
 def test_agreement_needs_no_labels(run_stage: RunStage, tmp_path: Path) -> None:
     found = facts(evaluate(run_stage, tmp_path, "agreement", factors=(1, [1, 1, -1, 1])))
-    assert found["metric"] == {"name": "agreement", "fp32": 1.0, "int8": 1.0, "drop": 0.0}
+    assert found["metric"] == {"name": "agreement", "fp32": 1.0, "candidate": 1.0, "drop": 0.0}
     assert found["outputs"]["y"]["agreement"] == 1
     assert found["snr_db"]["min"] == pytest.approx(10 * np.log10(195 / 256), abs=1e-5)
     assert facts(evaluate(run_stage, tmp_path, None))["metric"] is None
@@ -81,7 +82,7 @@ def test_agreement_needs_no_labels(run_stage: RunStage, tmp_path: Path) -> None:
 
 def test_samples_stand_in_for_data(run_stage: RunStage, tmp_path: Path) -> None:
     write_samples(tmp_path / "samples.npz", [{"x": SCORES[:1]}, {"x": SCORES[1:]}])
-    models = {name: scaled(tmp_path / f"{name}.onnx", factor) for name, factor in (("fp32", 1), ("int8", 2))}
+    models = {name: scaled(tmp_path / f"{name}.onnx", factor) for name, factor in (("fp32", 1), ("candidate", 2))}
     params = {"data": None, "inputs": [ENTRY], "metric": None}
     found = facts(run_stage("evaluate", OLD, {**models, "samples": tmp_path / "samples.npz"}, params))
     assert (found["samples"], found["agreement"], found["inputs"]) == (2, 1.0, {"x": {"observed": [1, 9]}})
@@ -103,7 +104,7 @@ def wrong(samples):
 
 
 @pytest.mark.parametrize(("name", "outcome"), [
-    ("spread", {"name": "judge.py:spread", "fp32": 5.0, "int8": 14.0, "drop": -9.0}),
+    ("spread", {"name": "judge.py:spread", "fp32": 5.0, "candidate": 14.0, "drop": -9.0}),
     ("nothing", "judge.py:nothing gave nan"),
     ("wrong", "judge.py:wrong raised KeyError: 'z'"),
     ("spred", "judge.py has no callable 'spred'"),
@@ -111,7 +112,7 @@ def wrong(samples):
 def test_a_metric_of_the_users(run_stage: RunStage, tmp_path: Path, name: str, outcome: Any) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "judge.py").write_text(CODE)
-    models = {key: scaled(tmp_path / f"{key}.onnx", factor) for key, factor in (("fp32", 1), ("int8", 2))}
+    models = {key: scaled(tmp_path / f"{key}.onnx", factor) for key, factor in (("fp32", 1), ("candidate", 2))}
     spec = npz(tmp_path / "data", x=SCORES, label=np.full(4, 4))
     inputs = {**models, "data": tmp_path / "data", "metric_code": tmp_path / "code"}
     run = run_stage("evaluate", OLD, inputs, {"data": spec, "inputs": [ENTRY], "metric": f"judge.py:{name}"})
@@ -191,13 +192,13 @@ def test_snr_has_limits() -> None:
     "enable_mem_pattern": True, "enable_cpu_mem_arena": True, "config": {"session.x64quantprecision": "1"},
 }])  # fmt: skip
 def test_a_hundred_products_take_longer_than_one(run_stage: RunStage, tmp_path: Path, session: Any) -> None:
-    models = {"fp32": products(tmp_path / "slow.onnx", 100), "int8": products(tmp_path / "fast.onnx", 1)}
+    models = {"fp32": products(tmp_path / "slow.onnx", 100), "candidate": products(tmp_path / "fast.onnx", 1)}
     write_samples(tmp_path / "samples.npz", [{"x": np.ones((128, 128), np.float32)}])
-    for (slow, fast), faster in ((("fp32", "int8"), True), (("int8", "fp32"), False)):
-        inputs = {"fp32": models[slow], "int8": models[fast], "samples": tmp_path / "samples.npz"}
+    for (slow, fast), faster in ((("fp32", "candidate"), True), (("candidate", "fp32"), False)):
+        inputs = {"fp32": models[slow], "candidate": models[fast], "samples": tmp_path / "samples.npz"}
         found = facts(run_stage("latency", NEW, inputs, {"session": session, "min_speedup": 1.0}))
         assert (found["compared"], found["faster"]) == (True, faster)
-        assert found["noise"]["speedup"] == pytest.approx(found["noise"]["fp32_ms"] / found["noise"]["int8_ms"])
+        assert found["noise"]["speedup"] == pytest.approx(found["noise"]["fp32_ms"] / found["noise"]["candidate_ms"])
         assert found["noise"]["pairs"] >= 1
 
 
@@ -210,7 +211,7 @@ def products(path: Path, count: int) -> Path:
 
 def test_a_sample_that_a_model_cannot_take(run_stage: RunStage, tmp_path: Path) -> None:
     write_samples(tmp_path / "samples.npz", [{"x": np.ones((1, 5), np.float32)}])
-    inputs = {name: scaled(tmp_path / f"{name}.onnx", 1) for name in ("fp32", "int8")}
+    inputs = {name: scaled(tmp_path / f"{name}.onnx", 1) for name in ("fp32", "candidate")}
     params = {"session": None, "min_speedup": 1.0}
     run = run_stage("latency", OLD, {**inputs, "samples": tmp_path / "samples.npz"}, params)
     assert run.refused, run

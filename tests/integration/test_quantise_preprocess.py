@@ -32,7 +32,7 @@ def normalised(path: Path, opset: int = 17) -> Path:
 def same(run_stage: RunStage, before: Path, after: Path, folder: Path) -> bool:
     """Whether the models agree in ONNX Runtime 1.17.3 within rounding."""
     params = {"data": npz(folder, image=images(8)), "inputs": [IMAGE], "metric": None}
-    run = run_stage("evaluate", OLD, {"fp32": before, "int8": after, "data": folder}, params)
+    run = run_stage("evaluate", OLD, {"fp32": before, "candidate": after, "data": folder}, params)
     assert run.facts is not None, run
     return bool(run.facts["snr_db"]["min"] > 100)
 

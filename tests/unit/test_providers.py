@@ -287,6 +287,7 @@ def _scheme(data: ProviderData) -> str:
     words = [f"activations {'/'.join(data.qdq.activations)}, weights {'/'.join(data.qdq.weights)}"]
     words += ["symmetric"] * bool(data.qdq.symmetric_activations)
     words += [] if data.qdq.quantized_bias is None else [f"bias {'' if data.qdq.quantized_bias else 'not '}quantised"]
+    words += [f"no scheme but {' and '.join(data.quantize_schemes)}"] if data.quantize_schemes else []
     return ", ".join(words) + ("" if data.qdq.required else " (others go elsewhere)")
 
 
@@ -345,6 +346,13 @@ def test_the_page_shows_every_field() -> None:
     """A new kind of fact must not stay out of the page unnoticed."""
     shown = {"name", "title", "options", "sources", "shapes", "max_opset", "web_name", "before", "together", "either"}
     shown |= {"evidence", "build_flag", "compute_capabilities"}
-    shown |= {"session", "qdq", "package", "absent_from", "int8"}  # int8 speaks in the checks, and by its source
+    shown |= {
+        "session",
+        "qdq",
+        "package",
+        "absent_from",
+        "int8",
+        "quantize_schemes",
+    }  # int8 speaks in the checks, and by its source
     assert {one.name for one in fields(provider_data.ProviderData)} == shown
     assert all(one.default is not MISSING or one.default_factory is not MISSING for one in fields(Option) if one.name != "type")

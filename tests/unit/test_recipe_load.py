@@ -55,7 +55,7 @@ def test_every_mistake_at_once_in_the_order_of_lines() -> None:
         "board.toml:5: runtime.opset: wants at least 7, found 3",
         "board.toml:7: gates.max_size: wants a number and a unit. Write it like '8 MB' or '512 KiB'.",
         "board.toml:8: gates.min_agreement: wants at most 1, found 2",
-        'board.toml:10: quantize.policy: "yes" is not one of "require", "prefer", "never"',
+        'board.toml:10: quantize.policy: "yes" is not one of "require", "prefer", "recover", "never"',
         "board.toml:11: sessions: unknown key. Did you mean session?",
     ]
 

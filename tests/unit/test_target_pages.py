@@ -19,6 +19,7 @@ from ortolan import coverage, outputs, plan
 from ortolan.recipe import toml_lines
 from ortolan.recipe.project import NamedTarget, Project
 from ortolan.recipe.provider_data import FOLDER, ProviderData, Scheme, find, read
+from ortolan.recipe.quantize import FP16, WEIGHTS, unused
 from ortolan.recipe.rules import CPU
 from ortolan.recipe.schema import Target, TargetGates
 from ortolan.recipe.toml_lines import Keys
@@ -48,9 +49,10 @@ LEFT_AT = {
     "listed": "whether it takes the nodes: a list names their operators, neither the device nor its driver was asked",
 }
 """What is known, and what stays open, about a provider whose strongest evidence is of this level."""
-LIMITS = {"max_size": "≤ {:,} B", "min_speedup": "≥ {:g}×", "max_partitions": "≤ {}"}
+LIMITS = {"max_size": "≤ {:,} B", "min_speedup": "≥ {:g}×", "max_partitions": "≤ {}", "max_relative_size": "≤ {:.0%}"}
 FULL = 120  # characters of a line whose comment goes on behind the next key
-OF_INT8 = {"min_quantized_macs", "min_agreement", "min_speedup"}
+OF_INT8 = {"min_quantized_macs", "min_agreement", "min_speedup", "max_relative_size"}
+OF_SIZE = {"max_relative_size"}
 
 
 @dataclass(frozen=True)
@@ -324,8 +326,9 @@ def quantization(page: Page) -> list[str]:
     quantize = page.recipe.quantize
     if quantize.policy == "never":
         return ["## Quantization", "", "None.", "", *sentence(page.said("quantize", "policy") or page.said("quantize"))]
-    unused = {"percentile"} if quantize.method != "percentile" else set()
-    return ["## Quantization", "", *settings(page, "quantize", quantize.model_dump(mode="json", exclude=unused))]
+    hidden = unused(quantize.scheme) | ({"percentile"} if quantize.method != "percentile" else set())
+    hidden |= {"budget"} if quantize.policy != "recover" else set()
+    return ["## Quantization", "", *settings(page, "quantize", quantize.model_dump(mode="json", exclude=hidden))]
 
 
 def files(page: Page) -> list[str]:
@@ -345,6 +348,7 @@ def gates(page: Page) -> list[str]:
     """The limits that the target can set."""
     given, values = page.raw.get("gates", {}), page.recipe.gates.model_dump()
     judged = [key for key in values if page.recipe.quantize.policy != "never" or key not in OF_INT8]
+    judged = [key for key in judged if key not in OF_SIZE or page.recipe.quantize.scheme in {FP16, WEIGHTS}]
     cells = [
         (f"`{key}`", limit(key, values[key], key in given), TargetGates.model_fields[key].description or "") for key in judged
     ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import artifact
 from ..artifact import Gate, Outcome, Precision
+from ..outputs.made import ROUNDING, rounded
 from ..sources import Job
 
 INT8: Precision = "int8"
-FP32: Precision = "fp32"
+FP32: Precision = artifact.FP32
 _CHECKED = "onnxruntime"  # what most checks run in; other packages of a version share its graph code, not its providers
 
 
@@ -28,14 +30,20 @@ def loads(job: Job, version: str, subject: str, facts: Mapping[str, Any]) -> Gat
     return judge(f"load@{version}", subject, onnx["runs"], measured, "", "" if onnx["runs"] else why)
 
 
-def parity(job: Job, version: str, facts: Mapping[str, Any], subject: str = FP32) -> Gate:
-    """The outputs are those of the source framework, within the model recipe's tolerance."""
+def parity(job: Job, version: str, facts: Mapping[str, Any], subject: str = FP32, *, steps: bool = False) -> Gate:
+    """The outputs are those of the source framework, within the model recipe's tolerance.
+
+    With ``steps``, of a model that comes quantised, values may also be rounded to the next step.
+    """
     tolerance, onnx = job.model.recipe.parity, facts["onnx"]
-    limit = f"atol {tolerance.atol:g} + rtol {tolerance.rtol:g}"
+    limit = f"atol {tolerance.atol:g} + rtol {tolerance.rtol:g}" + (f", or SNR ≥ {ROUNDING:g} dB" if steps else "")
     if not onnx["runs"] and " " not in version:  # where there are no sizes, the gate ``load`` says it
         return Gate(f"parity@{version}", subject, Outcome.NOT_RUN, limit=limit, why="the model did not run")
     if not onnx["runs"]:
         return judge(f"parity@{version}", subject, good=False, measured="did not run", limit=limit, why=onnx["error"])
+    if steps and not onnx["close"]:
+        near, seen, why = rounded(onnx["outputs"].values(), close=False)
+        return judge(f"parity@{version}", subject, near, seen, limit, "" if near else "; ".join(why))
     return judge(f"parity@{version}", subject, onnx["close"], worst(onnx["outputs"]), limit, reasons(onnx["outputs"]))
 
 
@@ -48,6 +56,11 @@ def worst(outputs: Mapping[str, Mapping[str, Any]]) -> str:
 def reasons(outputs: Mapping[str, Mapping[str, Any]]) -> str:
     """Why outputs are not close."""
     return "; ".join(f"{name}: {o['reason']}" for name, o in outputs.items() if o.get("reason"))
+
+
+def shown(precision: Precision) -> str:
+    """A precision at the start of a sentence, or before a noun."""
+    return precision.upper() if precision == INT8 else precision
 
 
 def number(value: float | None) -> str:

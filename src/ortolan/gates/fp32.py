@@ -13,19 +13,24 @@ from ..recipe.provider_data import find
 from ..recipe.rules import CPU
 from ..sources import Job
 from .common import FP32, judge, loads, number, parity
+from .fusion import fusion
+from .quantised import comes_quantised
 
 
 def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
     """Judge the float candidate: opset, shapes, validity; in every runtime, that it loads and computes as the framework does."""
     verified = {version: results[step.id].facts for version, step in found.verify.items()}
-    gates = [_opset(job, results[found.normalise.id]), shapes(job, results[found.fixed.id])]
+    gates = [_opset(job, results[found.normalise.id]), shapes(job, results[found.shaped.id])]
     gates.append(
         _valid(results[found.check.id], [version for version, facts in verified.items() if facts["onnx"]["runs"]], len(verified))
     )
+    steps = comes_quantised(found, results)
     for version, facts in verified.items():
-        gates += [loads(job, version, FP32, facts), parity(job, version, facts)]
-    if job.target.recipe.profiles.keys() & _dynamic(results[found.fixed.id]):
-        gates += [parity(job, f"{version} {sizes}", results[step.id].facts) for (sizes, version), step in found.edges.items()]
+        gates += [loads(job, version, FP32, facts), parity(job, version, facts, steps=steps)]
+    gates += fusion(job, found, results)
+    if job.target.recipe.profiles.keys() & _dynamic(results[found.shaped.id]):
+        edges = {f"{version} {sizes}": results[step.id].facts for (sizes, version), step in found.edges.items()}
+        gates += [parity(job, name, facts, steps=steps) for name, facts in edges.items()]
     return gates
 
 

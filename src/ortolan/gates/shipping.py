@@ -13,7 +13,7 @@ from ..outputs.made import ROUNDING
 from ..plan import Shipment
 from ..platforms import host_platform
 from ..sources import Job
-from .common import FP32, INT8, judge, loads, parity, reasons, worst
+from .common import FP32, judge, loads, parity, reasons, worst
 from .coverage import coverage
 
 _CPU = "CPUExecutionProvider"
@@ -37,11 +37,11 @@ def shipped(job: Job, ship: Shipment, artifacts: Sequence[Artifact], results: Re
 
 
 def _ort(version: str, precision: str, facts: Mapping[str, Any]) -> Gate:
-    """The .ort file runs and gives what the .onnx gives in the same runtime; INT8 kernels may round to the next step."""
+    """The .ort file runs and gives what the .onnx gives in the same runtime; kernels of fewer bits may round to the next step."""
     ort, limit, name = facts["ort"], "runs, equals .onnx", f"ort@{version}"
     if not ort["runs"]:
         return judge(name, SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
-    good = ort["close"] or (precision == INT8 and bool(ort["outputs"]) and all(map(_near, ort["outputs"].values())))
+    good = ort["close"] or (precision != FP32 and bool(ort["outputs"]) and all(map(_near, ort["outputs"].values())))
     measured, why = f"{worst(ort['outputs'])} ({ort['against']})", reasons(ort["outputs"])
     return judge(name, SHIPPED, good, measured, limit, "" if good else why)
 

@@ -94,6 +94,7 @@ class ProviderData:
 
     ``shapes``: whether it takes dynamic axes, fixed ones only, or dynamic ones with a profile (min, opt, max). ``before``: the
     providers that must come after it. ``together``: options that are set all or not at all; ``either``: of which one may be.
+    ``quantize_schemes``: what ``[quantize] scheme`` may be for its nodes to go to it; any, where nothing is known.
     ``absent_from``: packages of ONNX Runtime without it. ``build_flag``: what builds ONNX
     Runtime with it. ``web_name``: what onnxruntime-web calls it. ``evidence``: the first
     whose platforms fit. ``compute_capabilities``: what engines can be built for without the device.
@@ -111,6 +112,7 @@ class ProviderData:
     either: tuple[tuple[str, ...], ...] = ()
     session: SessionRules = field(default_factory=SessionRules)
     qdq: Scheme | None = None
+    quantize_schemes: tuple[str, ...] = ()
     int8: Int8 | None = None
     package: tuple[Package, ...] = ()
     absent_from: tuple[str, ...] = ()

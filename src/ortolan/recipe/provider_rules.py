@@ -9,6 +9,7 @@ from typing import Any
 
 from .nearest import did_you_mean
 from .provider_data import Option, ProviderData, find
+from .quantize import STATIC
 from .rules import CPU, Mistake
 
 Options = Mapping[str, str | int | float | bool]
@@ -166,11 +167,13 @@ def _int8(options: Options, data: ProviderData, quantize: Mapping[str, Any]) -> 
     if data.int8 is None:
         return
     enable, table = data.int8.enable, data.int8.table
-    if quantize["policy"] != "never" and table in options:
+    static = quantize["policy"] != "never" and quantize["scheme"] == STATIC
+    if static and table in options:
         yield Mistake((table,), "a model with Q/DQ nodes takes no table", 'Leave it out, or say [quantize] policy = "never".')
-    elif quantize["policy"] == "never" and str(options.get(enable, 0)) in _YES and table not in options:
-        what = 'there would be nothing in 8 bits: [quantize] policy = "never" makes no Q/DQ nodes'
-        yield Mistake((enable,), what, f"Say another policy, or name a {table}.")
+    elif not static and str(options.get(enable, 0)) in _YES and table not in options:
+        key = "policy" if quantize["policy"] == "never" else "scheme"
+        what = f'there would be nothing in 8 bits: [quantize] {key} = "{quantize[key]}" makes no Q/DQ nodes'
+        yield Mistake((enable,), what, f"Say another {key}, or name a {table}.")
 
 
 def _backend(options: Options, data: ProviderData) -> Iterator[Mistake]:
@@ -206,8 +209,11 @@ def _threads(data: ProviderData, given: int) -> Iterator[Mistake]:
 
 
 def _scheme(data: ProviderData, quantize: Mapping[str, Any]) -> Iterator[Mistake]:
-    """What a provider that takes no other Q/DQ types needs of ``[quantize]``."""
-    if data.qdq is None or not data.qdq.required:
+    """What a provider that takes no other schemes, or no other Q/DQ types, needs of ``[quantize]``."""
+    if data.quantize_schemes and quantize["scheme"] not in data.quantize_schemes:
+        yield _needs(("quantize", "scheme"), data.title, "scheme", data.quantize_schemes)
+        return
+    if data.qdq is None or not data.qdq.required or quantize["scheme"] != STATIC:
         return
     symmetric = data.qdq.symmetric_activations
     wants: dict[str, Iterable[str | bool]] = {

@@ -11,7 +11,9 @@ from . import go_binding, provider_rules
 from .base import DIGEST, SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .docker import FOLDER, IMAGE, PYTHON, docker_mistakes
 from .nearest import did_you_mean
+from .optimise import Optimise
 from .outputs import CAPABILITY, TENSORRT, Outputs, unused
+from .quantize import OwnQuantize, Quantize
 from .reference import CALLABLE
 from .rules import CPU, Mistake, check, once, provider, providers
 from .shapes import AxisShape
@@ -98,32 +100,6 @@ class Session(Strict):
     config: dict[str, str] = Field(default={}, description="session config entries, key = value")
 
 
-class Quantize(Strict):
-    """``[quantize]``: whether and how to quantise to QDQ."""
-
-    policy: Literal["require", "prefer", "never"] = Field(
-        default="prefer", description="prefer ships fp32 with the reason if a gate fails"
-    )
-    preset: Literal["default", "qnn"] = Field(default="default", description="qnn: the operators and types of Qualcomm's HTP")
-    activations: Literal["int8", "uint8", "uint16"] = Field(
-        default="int8", description="ARM and TensorRT: int8; x86 VNNI: uint8; Qualcomm HTP: uint8 or uint16"
-    )
-    weights: Literal["int8", "uint8"] = "int8"
-    per_channel: bool = True
-    symmetric_activations: bool = Field(default=False, description="zero points 0, as TensorRT wants")
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
-    percentile: float = Field(default=99.99, gt=50, le=100)
-    exclude: list[str] = Field(default=[], description="names of nodes left in float")
-
-    @model_validator(mode="after")
-    def _used(self) -> Self:
-        if self.activations == "uint16" and self.preset != "qnn":
-            check([Mistake(("activations",), "16 bits are for Qualcomm's HTP only", 'Say preset = "qnn", or uint8 or int8.')])
-        if "percentile" in self.model_fields_set and self.method != "percentile":
-            check([Mistake(("percentile",), f'method = "{self.method}" does not use it', 'Say method = "percentile".')])
-        return self
-
-
 class TargetGates(Strict):
     """``[gates]`` of a target: limits for everything built for it."""
 
@@ -135,6 +111,7 @@ class TargetGates(Strict):
     min_quantized_macs: float = Field(default=0.5, ge=0, le=1, description="share of multiply-accumulates in quantised nodes")
     min_agreement: float = Field(default=0.9, ge=0, le=1, description="share of samples where int8 agrees with fp32")
     min_speedup: float = Field(default=1.1, gt=0, description="fp32 time / int8 time on one machine")
+    max_relative_size: float = Field(default=0.75, gt=0, description="of an fp16 or weight-only model's file, against fp32's")
 
     min_coverage: float | None = Field(
         default=None, ge=0, le=1, description="share of multiply-accumulates on the providers before the CPU"
@@ -181,7 +158,7 @@ class Target(Strict):
         image = docker_mistakes(self.outputs.docker, self.platform)
         check(
             [
-                *self._quantizable(),
+                *self.quantize.mistakes(fleet.opset, fleet.versions),
                 *unused(self.outputs, names),
                 *shape_mistakes(self.shapes, names),
                 *self._sessions(),
@@ -191,14 +168,6 @@ class Target(Strict):
             ]
         )
         return self
-
-    def _quantizable(self) -> Iterator[Mistake]:
-        """Q/DQ nodes exist from opset 10 on, their axis from 13 on: below that, ONNX Runtime writes what nothing loads."""
-        least = 13 if self.quantize.per_channel else 10
-        if self.quantize.policy != "never" and self.runtime.opset < least:
-            what = "per-channel quantization" if self.quantize.per_channel else "quantization"
-            how = "[quantize] per_channel = false or policy" if self.quantize.per_channel else "[quantize] policy"
-            yield Mistake(("runtime", "opset"), f"{what} needs opset {least} or newer", f'Raise it, or say {how} = "never".')
 
     def _sessions(self) -> Iterator[Mistake]:
         """What the tables say together of sessions and of coverage."""
@@ -337,6 +306,8 @@ class Model(Strict):
     parity: Parity = Field(default_factory=Parity)
     data: Data = Field(default_factory=Data)
     accuracy: Accuracy | None = None
+    optimise: Optimise | None = None
+    quantize: OwnQuantize | None = None
     targets: list[str] = Field(default=["*"], min_length=1, description="names (globs) of the targets that this model is for")
     licence: str = Field(default="", description="SPDX expression of the model's licence")
 
@@ -363,7 +334,7 @@ class Model(Strict):
         return self.source.SAMPLES if self.parity.samples is None else self.parity.samples
 
     def _complete(self) -> Iterator[Mistake]:
-        if not self.source.TELLS_INPUTS and not self.input:
+        if not self.source.tells_inputs and not self.input:
             hint = "Add [[input]] with name, dtype and shape."
             yield Mistake(("source",), f"a {self.source.kind} source does not tell the inputs of the model", hint)
         elif not self.input and (self.data.calibration or self.data.evaluation):

@@ -11,13 +11,14 @@ from .lib import canon, quant_nodes, quant_runs, ranges
 from .lib.data import Sample, samples
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
+from .lib.tensors import read_samples
 from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
 
-INPUTS = ("model", "data")
+INPUTS = ("model", "data?", "samples?")
 PARAMS = ("data", "inputs", "method", "percentile")
 OUTPUTS = ("ranges.json",)
 CPU = True
@@ -27,7 +28,8 @@ _LEVELS = 128  # what entropy tries to represent each distribution with, as in o
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    source = _Source(inputs["data"], params)
+    """``data`` (a data set of the recipe) or, where it is null, ``samples`` is what is measured on."""
+    source = _Source(inputs, params)
     activations = _Activations(inputs["model"])
     observed = _Observed()
     for sample in source.samples():
@@ -44,8 +46,8 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
 class _Source:
     """The data set, read once or twice; ``seen`` counts the samples of the pass under way."""
 
-    def __init__(self, root: Path, params: Mapping[str, Any]) -> None:
-        self._root, self._params = root, params
+    def __init__(self, inputs: Mapping[str, Path], params: Mapping[str, Any]) -> None:
+        self._inputs, self._params = inputs, params
         self._checksum: int | None = None
         self.seen = 0
 
@@ -53,7 +55,7 @@ class _Source:
         """One pass. Raises ``Refused`` when a second pass gives other samples than the first."""
         self.seen = 0
         checksum = 0
-        for index, sample in enumerate(samples(self._root, self._params["data"], self._params["inputs"])):
+        for index, sample in enumerate(self._stream()):
             for name in sorted(sample.feeds):
                 checksum = zlib.crc32(sample.feeds[name].tobytes(), checksum)
             self.seen = index + 1
@@ -63,6 +65,11 @@ class _Source:
             hint = "seed its random numbers: numpy.random.default_rng(0)"
             raise Refused(f"{name} gives other samples on its second pass", why="calibration would not be repeatable", hint=hint)
         self._checksum = checksum
+
+    def _stream(self) -> Iterator[Sample]:
+        if self._params["data"] is not None:
+            return samples(self._inputs["data"], self._params["data"], self._params["inputs"])
+        return (Sample(feeds, None) for feeds in read_samples(self._inputs["samples"]))
 
 
 class _Activations:

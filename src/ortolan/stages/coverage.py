@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .lib.evidence import Evidence
 
 INPUTS = ("model", "evidence*")
-PARAMS = ("providers",)
+PARAMS = ("providers", "left_in_float")
 OUTPUTS = ("coverage.json",)
 
 _VALUES = frozenset({"Constant"})  # a value that sessions turn into an initializer: nothing is computed
@@ -32,7 +32,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     "verdicts"}`` for each node. Facts: ``providers``, each with ``source``, ``unseen`` (why it could not be asked), ``levels``
     (``{level: nodes}`` of what it got), ``nodes``, ``macs`` and the shares of both (``mac_share`` is None for a model without
     any), ``partitions``; ``partitions`` and ``switches`` in all; ``fallbacks``, what a provider did not take; ``nowhere``, what
-    none takes; ``uncounted``.
+    none takes; ``uncounted``; ``left_in_float``, the nodes to which a search gave back their accuracy, where it did.
     """
     model = canon.parse(inputs["model"])
     given = [evidence.read(inputs[f"evidence:{name}"]) for name in params["providers"]]
@@ -47,6 +47,8 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "nowhere": [_named(row) for row in counted if row["provider"] == partitions.NOBODY],
         "uncounted": [row["node"] for row in counted if row["macs"] is None],
     }
+    if params["left_in_float"]:
+        facts["left_in_float"] = params["left_in_float"]
     (out / "coverage.json").write_text(json.dumps({**facts, "nodes": counted}, indent=1, sort_keys=True) + "\n")
     return facts
 

@@ -1,4 +1,4 @@
-"""Measures a model's accuracy, and how far its quantised form agrees with it, on the evaluation data."""
+"""Measures a model's accuracy, and how far its form of fewer bits agrees with it, on the evaluation data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .lib.data import Sample, samples
 from .lib.quant_fit import InputFit
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
-from .lib.tensors import read_samples
+from .lib.tensors import halved, read_samples
 from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
@@ -20,35 +20,39 @@ if TYPE_CHECKING:
 
     Outputs = dict[str, NDArray[Any]]
 
-INPUTS = ("fp32", "int8?", "data?", "samples?", "metric_code?")
+INPUTS = ("fp32", "candidate?", "data?", "samples?", "metric_code?")
 PARAMS = ("data", "inputs", "metric")
 OUTPUTS = ()
 CPU = True
 
+_WRITTEN, _DEFAULT = "candidate", "candidate, default kernels"
 _AS_WRITTEN = {
     "execution_mode": "sequential",
     "graph_optimization_level": "disable",
-    "enable_mem_pattern": True,
+    "enable_mem_pattern": False,  # 1.17.3 mixes up the memory of half precision with it, from the second run on
     "enable_cpu_mem_arena": True,
     "config": {},
 }
+_AS_DEFAULT = {**_AS_WRITTEN, "graph_optimization_level": "all"}
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
     """``data`` (a data set of the recipe) or, where it is null, ``samples`` is what is measured on; ``metric`` may be null.
 
-    Facts: ``samples``; ``metric`` with its name and value for ``fp32`` and ``int8``, and ``drop``: how much worse int8 is, in
-    the metric's own unit, so negative where it is better (fp32 less int8; the other way round for mse, where less is better);
-    ``agreement``: the share of samples on which every output of int8 agrees with fp32 (``quant_metrics.agree``); ``snr_db`` and
-    ``outputs``: the same for each output; ``inputs``: how well the data fits int8's input ranges (``quant_fit``).
-    All of these hold for the QDQ model as it is written: float kernels between Q and DQ, on any processor the same, and within
+    Facts: ``samples``; ``metric`` with its name and value for ``fp32`` and ``candidate``, and ``drop``: how much worse the
+    candidate is, in the metric's own unit, so negative where it is better (fp32 less candidate; the other way round for mse,
+    where less is better); ``agreement``: the share of samples on which every output of the candidate agrees with fp32
+    (``quant_metrics.agree``); ``snr_db`` and ``outputs``: the same for each output; ``inputs``: how well the data fits the
+    input ranges of a QDQ model (``quant_fit``).
+    All of these hold for a QDQ model as it is written: float kernels between Q and DQ, on any processor the same, and within
     rounding what ARM, VNNI and TensorRT compute. ``default_kernels`` repeats them for this processor's own int8 kernels: AVX2
     and AVX-512 without VNNI add two 8-bit products in 16 bits and saturate (a small MNIST network fell from 37 to 16 dB), unless
-    the device sets the session config ``session.x64quantprecision = "1"``.
-    A callable metric takes an iterator of ``({output: array}, label)`` and returns a number; more is better.
+    the device sets the session config ``session.x64quantprecision = "1"``. Integer operators of dynamic quantisation are this
+    processor's in both. A callable metric takes an iterator of ``({output: array}, label)`` and returns a number; more is
+    better.
     """
     models = _models(inputs)
-    fit = InputFit(inputs["int8"]) if "int8" in inputs else None
+    fit = InputFit(inputs["candidate"]) if "candidate" in inputs else None
     comparisons = {name: _Comparison() for name in models if name != "fp32"}
     tally, count = _Tally(params["metric"]), 0
     for count, sample in enumerate(_samples(inputs, params), 1):
@@ -65,13 +69,14 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     facts = {name: {"metric": _metric(params["metric"], values, name), **found.get(name, {})} for name in models}
     if not fit:
         return {"samples": count, **facts["fp32"]}
-    return {"samples": count, **facts["int8"], "default_kernels": facts["int8_default"], "inputs": fit.facts()}
+    return {"samples": count, **facts[_WRITTEN], "default_kernels": facts[_DEFAULT], "inputs": fit.facts()}
 
 
 def _models(inputs: Mapping[str, Path]) -> dict[str, _Model]:
     models = {"fp32": _Model("fp32", inputs["fp32"], None)}
-    if "int8" in inputs:
-        models |= {"int8": _Model("int8", inputs["int8"], _AS_WRITTEN), "int8_default": _Model("int8", inputs["int8"], None)}
+    if "candidate" in inputs:
+        path, name = inputs["candidate"], "quantised"
+        models |= {_WRITTEN: _Model(name, path, _AS_WRITTEN), _DEFAULT: _Model(name, path, _AS_DEFAULT)}
     return models
 
 
@@ -94,10 +99,11 @@ class _Model:
             reraise_if_transient(error)
             raise Refused(f"the {name} model does not open", why=first_line(error)) from error
         self._outputs = [info.name for info in self._session.get_outputs()]
+        self._halves = {info.name for info in self._session.get_inputs() if info.type == "tensor(float16)"}
 
     def run(self, sample: Sample, index: int) -> Outputs:
         what = f"the {self._name} model does not run on sample {index}"
-        values = quant_runs.run(self._session, None, sample.feeds, what)
+        values = quant_runs.run(self._session, None, halved(sample.feeds, self._halves), what)
         return dict(zip(self._outputs, values, strict=True))
 
 
@@ -124,17 +130,17 @@ class _Tally:
 
 
 class _Comparison:
-    """Agreement and SNR of int8 with fp32, per output and over all of them."""
+    """Agreement and SNR of a candidate with fp32, per output and over all of them."""
 
     def __init__(self) -> None:
         self._agree: dict[str, list[bool]] = {}
         self._snr: dict[str, list[float]] = {}
 
-    def add(self, fp32: Outputs, int8: Outputs) -> None:
+    def add(self, fp32: Outputs, other: Outputs) -> None:
         for name, reference in fp32.items():
-            self._agree.setdefault(name, []).append(quant_metrics.agree(reference, int8[name]))
+            self._agree.setdefault(name, []).append(quant_metrics.agree(reference, other[name]))
             if reference.dtype.kind == "f":
-                self._snr.setdefault(name, []).append(quant_metrics.snr_db(reference, int8[name]))
+                self._snr.setdefault(name, []).append(quant_metrics.snr_db(reference, other[name]))
 
     def facts(self) -> dict[str, Any]:
         agreeing = [all(votes) for votes in zip(*self._agree.values(), strict=True)]
@@ -172,7 +178,7 @@ def _metric(name: str | None, values: Mapping[str, float], model: str) -> dict[s
     if name is None:
         return None
     if model == "fp32":
-        return {"name": name, "fp32": values["fp32"], "int8": None, "drop": None}
+        return {"name": name, "fp32": values["fp32"], _WRITTEN: None, "drop": None}
     drop = values["fp32"] - values[model]
     drop = -drop if name in quant_metrics.LOWER_IS_BETTER else drop
-    return {"name": name, "fp32": values["fp32"], "int8": values[model], "drop": drop}
+    return {"name": name, "fp32": values["fp32"], _WRITTEN: values[model], "drop": drop}

@@ -3,117 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, macs, quant_nodes, quant_qnn, quant_repairs, ranges, trt_repair
-from .lib.refused import Refused
-from .lib.sessions import first_line
-from .lib.transient import reraise_if_transient
+from .lib import canon, lowering, macs, quant_nodes, quant_static, ranges, trt_repair
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUTS = ("model", "ranges")
-PARAMS = ("preset", "activations", "weights", "per_channel", "symmetric_activations", "exclude")
+PARAMS = ("preset", "activations", "weights", "per_channel", "symmetric_activations", "exclude", "float_operators")
 OUTPUTS = ("model.onnx",)
 CPU = False
-
-_EXCLUDED = "excluded by the recipe"
-_QDQ_OPSET, _PER_CHANNEL_OPSET = 10, 13  # ONNX changelog: QuantizeLinear came in 10, its axis in 13
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Facts: ``qdq``, the Q and DQ nodes (0: nothing was quantised), ``nodes`` by operator, MACs, repairs, what stays float."""
-    measured = ranges.read(inputs["ranges"])
-    model = quant_nodes.inferred(canon.load(inputs["model"]))
-    _check(model, params)
-    quant_nodes.name_nodes(model.graph)
-    fused = quant_qnn.fuse(model) if params["preset"] == quant_nodes.QNN else []
-    repairs, unfit = quant_repairs.flatten_biases(model)
-    whole = quant_repairs.grouped_transposes(model) if params["per_channel"] else {}
-    before = Counter(node.op_type for node in model.graph.node)
-    names = {node.name for node in model.graph.node}
-    left = _left(model, measured, params["preset"], unfit) | {name: _EXCLUDED for name in params["exclude"] if name in names}
-    halves = quant_nodes.half_weights(model)
-    made = _quantised(model, measured, sorted(left), whole, params)
+    prepared = quant_static.prepare(canon.load(inputs["model"]), ranges.read(inputs["ranges"]), params)
+    made = prepared.lower(prepared.model, prepared.left)
     scalars = trt_repair.give_axes(made) if params["symmetric_activations"] else []  # symmetric activations are for TensorRT
     made = canon.save(made, out / "model.onnx")
-    unknown = sorted({*params["exclude"]} - names)
-    counts = _counts(made, before, params["preset"])
-    return {
-        **counts,
-        "repairs": [*fused, *repairs, *whole.values(), *(f"{name} gets an axis" for name in scalars)],
-        "left_in_float": left,
-        "half_precision": halves,
-        "unknown_exclude": unknown,
-    }
-
-
-def _left(model: ModelProto, measured: Mapping[str, ranges.Range], preset: str, unfit: list[str]) -> dict[str, str]:
-    """The nodes that stay in float, and why."""
-    unranged = quant_nodes.unranged(model, measured, preset)
-    left = {name: f"no range for {', '.join(missing)}" for name, missing in unranged.items()}
-    left |= dict.fromkeys(quant_nodes.foreign(model) if preset == quant_nodes.QNN else [], "no operator of ONNX")
-    return left | dict.fromkeys(unfit, "the shape of its bias")
-
-
-def _check(model: ModelProto, params: Mapping[str, Any]) -> None:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
-    hint = f"set opset = {_PER_CHANNEL_OPSET} or higher in the target's [runtime], or per_channel = false in its [quantize]"
-    if opset < _QDQ_OPSET:
-        raise Refused(f"the model has opset {opset}", why=f"QuantizeLinear exists from opset {_QDQ_OPSET} on", hint=hint)
-    if params["per_channel"] and opset < _PER_CHANNEL_OPSET:
-        why = f"opset {opset} has no per-channel QuantizeLinear; no runtime would load the result"
-        raise Refused(f"per-channel quantisation needs opset {_PER_CHANNEL_OPSET}", why=why, hint=hint)
-    if params["activations"] == "int8" and params["weights"] == "uint8":
-        why = "ONNX Runtime has no kernels for int8 activations with uint8 weights"
-        raise Refused("these types do not go together", why=why, hint='set weights = "int8" in [quantize]')
-
-
-def _quantised(
-    model: ModelProto, measured: Mapping[str, ranges.Range], excluded: list[str], whole: Iterable[str], params: Mapping[str, Any]
-) -> ModelProto:
-    """The quantised model; the weights in ``whole`` get one scale each."""
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8, "int16": QuantType.QInt16, "uint16": QuantType.QUInt16}
-    weights, activations = kinds[params["weights"]], kinds[params["activations"]]
-    overrides = {name: [{"quant_type": weights}] for name in whole}
-    wanted = set(quant_nodes.activations(model, params["preset"])) & measured.keys()
-    operators = quant_nodes.operators(model, params["preset"])
-    # TensorRT takes no quantised bias, and symmetric activations are for it (docs of its explicit quantisation).
-    options = {
-        "ActivationSymmetric": params["symmetric_activations"],
-        "QuantizeBias": not params["symmetric_activations"],
-        "TensorQuantOverrides": overrides,
-    }
-    try:
-        if params["preset"] == quant_nodes.QNN:
-            options = quant_qnn.options(model, (activations, weights), overrides, operators, excluded, params)
-        quantizer = QDQQuantizer(
-            model,
-            params["per_channel"],
-            False,  # reduce_range
-            weights,
-            activations,
-            ranges.tensors_data(measured, wanted),
-            [],  # all nodes, but for
-            excluded,
-            operators,
-            options,
-        )
-        quantizer.quantize_model()
-    except Exception as error:
-        reraise_if_transient(error)
-        why = f"{type(error).__name__}: {first_line(error)}"
-        hint = "leave the node that it names in float with exclude = [...] in [quantize]"
-        raise Refused("ONNX Runtime's quantizer cannot quantise this model", why=why, hint=hint) from error
-    made: ModelProto = quantizer.model.model
-    quant_nodes.describe(made)
-    return made
+    told = lowering.told(prepared)
+    told["repairs"] += [f"{name} gets an axis" for name in scalars]
+    return {**_counts(made, prepared.before, params["preset"]), **told}
 
 
 def _counts(model: ModelProto, before: Mapping[str, int], preset: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 Shape = Sequence[int]
-_INTEGER = frozenset({"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"})
+_INTEGER = frozenset({
+    "QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulNBits", "DynamicQuantizeLSTM", "QAttention",
+})  # fmt: skip
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -124,11 +126,38 @@ def _recurrent(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
     return steps * batch * directions * _GATES[node.op_type] * hidden * (inputs + hidden)
 
 
+def _dynamic_lstm(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """As ``_recurrent``; its weights are [directions, inputs, gates * hidden]."""
+    steps, batch, inputs = shapes[node.input[0]]
+    directions, hidden, _ = shapes[node.input[2]]
+    return steps * batch * directions * _GATES["LSTM"] * hidden * (inputs + hidden)
+
+
+def _blocks(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    return math.prod(shapes[node.output[0]]) * _attribute(node, "K", 0)
+
+
 def _attribute(node: NodeProto, name: str, default: int) -> int:
     return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)
 
 
+def _attention(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """ONNX Runtime's: input [batch, sequence, width], weights [width, 3 * inner] of queries, keys and values at once."""
+    batch, sequence, width = shapes[node.input[0]]
+    inner = shapes[node.input[1]][1] // 3
+    return batch * sequence * (3 * width * inner + 2 * sequence * inner)
+
+
+def _heads(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """ONNX Runtime's: queries [batch, sequence, inner] against keys [batch, length, inner], and their weights against values."""
+    batch, sequence, inner = shapes[node.input[0]]
+    return 2 * batch * sequence * shapes[node.input[1]][1] * inner
+
+
 _COUNTERS: dict[str, Callable[..., int]] = {
+    "Attention": _attention,
+    "QAttention": _attention,
+    "MultiHeadAttention": _heads,
     "Conv": _conv,
     "FusedConv": _conv,
     "QLinearConv": _conv,
@@ -138,6 +167,8 @@ _COUNTERS: dict[str, Callable[..., int]] = {
     "MatMul": _matmul,
     "QLinearMatMul": _matmul,
     "MatMulInteger": _matmul,
+    "MatMulNBits": _blocks,
+    "DynamicQuantizeLSTM": _dynamic_lstm,
     "LSTM": _recurrent,
     "GRU": _recurrent,
     "RNN": _recurrent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,13 @@ def read_samples(path: Path) -> list[dict[str, Array]]:
             if name:
                 sample[name] = archive[key]
     return [found[index] for index in sorted(found)]
+
+
+def halved(sample: Mapping[str, Array], names: Collection[str]) -> dict[str, Array]:
+    """A sample with its float32 tensors of these names in float16, as a model in half precision wants them."""
+    return {
+        name: array.astype("float16") if name in names and array.dtype == "float32" else array for name, array in sample.items()
+    }
 
 
 def compare(expected: Array, actual: Array, rtol: float, atol: float) -> dict[str, Any]:
