@@ -399,7 +399,7 @@ def test_the_limit_of_accuracy_stands_beside_it(between: Between) -> None:
         for measured, limit in (("top1 0.9 → 0.9", "drop ≤ 0.01"), ("top1 0.9 → 0.8", "drop ≤ 0.2"))
     ]
     found = changes(between(net(precision="int8", gates=told[:1]), net(precision="int8", gates=told[1:])), "accuracy")
-    assert found["accuracy"].why == "top1 of what ships: 0.9 → 0.8, within the drop of 0.2 that a recipe grants INT8"
+    assert found["accuracy"].why == "top1 of what ships: 0.9 → 0.8, within the drop of 0.2 that a recipe grants fewer bits"
     assert found["limit of accuracy"] == Change("limit of accuracy", "drop ≤ 0.01", "drop ≤ 0.2")
 
 

@@ -122,7 +122,7 @@ def _manifest(path: Path) -> tuple[bytes, Manifest]:
 
 
 def _check_gates(made: Manifest, folder: Path) -> None:
-    """No gate of what ships failed; of an INT8 candidate that does not ship one may have."""
+    """No gate of what ships failed; of a candidate that does not ship one may have."""
     ships = {"fp32", SHIPPED, made.precision}
     failed = [f"{gate.name} ({gate.subject})" for gate in made.gates if gate.outcome is Outcome.FAIL and gate.subject in ships]
     if failed:

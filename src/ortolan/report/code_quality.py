@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from .. import digest
-from ..artifact import Gate, Outcome
+from ..artifact import Gate, Outcome, Precision
 from ..ci.records import Record
 from ..recipe.toml_lines import Keys, line_of, lines
 from .junit import plain, said
@@ -17,7 +17,9 @@ _TARGET: Mapping[str, Keys] = {
     "size": ("gates", "max_size"),
     "quantised": ("gates", "min_quantized_macs"),
     "agreement": ("gates", "min_agreement"),
-    "int8-faster": ("gates", "min_speedup"),
+    "recovered": ("quantize", "policy"),
+    "smaller": ("gates", "max_relative_size"),
+    **{f"{one}-faster": ("gates", "min_speedup") for one in get_args(Precision)},
     "coverage": ("gates", "min_coverage"),
     "partitions": ("gates", "max_partitions"),
     "opset": ("runtime", "opset"),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 
-from ...artifact import Outcome
+from ...artifact import FP32, SHIPPED, Outcome
 from ...manifest import GatePart, Manifest, WaiverPart
 from .change import Change, Group, Level, Notes, both
 from .side import Side
@@ -16,7 +16,7 @@ SOON = timedelta(days=30)
 LOWER_IS_BETTER = frozenset({"mse"})  # as in stages/lib/quant_metrics.py
 _ORDER = (Outcome.PASS, Outcome.WAIVED, Outcome.NOT_RUN, Outcome.FAIL)
 _NUMBER = r"[-+0-9.e]+|nan|inf|-inf"
-_METRIC = re.compile(rf"(?P<name>.+) (?P<fp32>{_NUMBER}) → (?P<int8>{_NUMBER}|–)")
+_METRIC = re.compile(rf"(?P<name>.+) (?P<fp32>{_NUMBER}) → (?P<candidate>{_NUMBER}|–)")
 _DROP = re.compile(r"drop ≤ (?P<most>[-+0-9.e]+)")
 _ACCURACY = ("accuracy", "agreement")
 _EVALUATION = "evaluation"
@@ -46,8 +46,13 @@ def _apart(name: str, subject: str, old: Manifest, new: Manifest) -> str:
     version = name.partition("@")[2].partition(" ")[0]
     if version in set(old.target.versions) ^ set(new.target.versions):
         return f"gates of version {version}"
-    candidates = [any(gate.subject == "int8" for gate in side.gates) for side in (old, new)]
-    return "gates of the int8 candidate" if subject == "int8" and not all(candidates) else ""
+    candidates = [any(gate.subject == subject for gate in side.gates) for side in (old, new)]
+    return f"gates of the {subject} candidate" if _second(subject) and not all(candidates) else ""
+
+
+def _second(subject: str) -> bool:
+    """Whether gates are about the candidate beside fp32."""
+    return subject not in {FP32, SHIPPED}
 
 
 def _counted(found: Iterable[GatePart]) -> str:
@@ -102,7 +107,7 @@ def _gates(side: Manifest) -> dict[Key, GatePart]:
 
 def _weight(subject: str, new: Manifest) -> Level:
     """What is lost when a gate says less: nothing where it is about a candidate that does not ship."""
-    return Level.CHANGED if subject == "int8" and new.precision == "fp32" else Level.REGRESSION
+    return Level.CHANGED if _second(subject) and new.precision != subject else Level.REGRESSION
 
 
 def _gate(notes: Notes, what: str, was: GatePart | None, now: GatePart | None, weight: Level) -> None:
@@ -145,12 +150,12 @@ def _metric(change: Change, was: GatePart, now: GatePart, old: str, new: str) ->
     if drop <= 0:
         return Change(change.what, change.old, change.new, Level.BETTER if drop < 0 else Level.CHANGED, told)
     within = drop <= float(limit["most"])
-    why = f"{told}, {'within' if within else 'beyond'} the drop of {limit['most']} that a recipe grants INT8"
+    why = f"{told}, {'within' if within else 'beyond'} the drop of {limit['most']} that a recipe grants fewer bits"
     return Change(change.what, change.old, change.new, Level.CHANGED if within else Level.REGRESSION, why)
 
 
 def _value(match: Mapping[str, str] | re.Match[str], precision: str) -> float:
-    text = match[precision]
+    text = match[FP32 if precision == FP32 else "candidate"]
     return float("nan") if text == "–" else float(text)
 
 

@@ -26,7 +26,10 @@ _METADATA = "org.cncf.model.file.metadata+json"
 _UNTESTED = "org.cncf.model.file.mediatype.untested"
 _REGULAR = ord("0")
 """tar's type flag of a regular file, a byte that Go writes as a number."""
-_PRECISIONS = {"fp32": "float32", "int8": "int8"}
+_PRECISIONS = {
+    "fp32": "float32", "fp16": "float16", "int8": "int8", "int8-dynamic": "int8", "int8-weights": "int8", "int4-weights": "int4",
+}  # fmt: skip
+"""ModelPack's words for what models compute in, or keep their weights in."""
 _LIST = ("application/json", "application/zip", "text/plain")
 
 
