@@ -19,7 +19,7 @@ from registry import Registry, running
 PAGE = ROOT / "docs" / "releasing.md"
 AS_WRITTEN = "localhost:5000"
 SAID = {
-    "update digits": ["installed digits-d4f7f9a00b7a-opset17-ort1.17.3", "installed digits-d4f7f9a00b7a-opset17-ort1.31.1"],
+    "update digits": [f"digits-d4f7f9a00b7a-opset17-ort{version} is installed in slot" for version in ("1.17.3", "1.31.1")],
     "verify $OLD": ["verified"],
     "delta $OLD": ["gives NEW by"],
     "diff $OLD": ["onnxruntime-1.17.3"],
