@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..contract import BESIDE
 from ..manifest import Manifest, TensorPart
 from ..recipe import go_binding
 from .names import LANGUAGES, identifiers
@@ -18,10 +19,11 @@ _LOADED = ("model.onnx", "model.ort", "model.web.onnx", "model.web.ort")
 def context(manifest: Manifest) -> dict[str, Any]:
     """The manifest's own parts by its own names, for templates.
 
-    ``tag``, ``precision``, ``model`` (with ``file``, what a program loads, and ``names``, its name as an identifier of each
-    language), ``target``, ``inputs``, ``outputs``, ``axes``, ``providers``, ``session_options``, ``config_entries``, ``sharing``,
-    ``golden``, ``artifacts``, ``go``. Names of tensors, axes, providers and options, and texts of recipes are ``Untrusted``;
-    numbers, digests, tags, data types, names of models and targets and our own file names are plain.
+    ``tag``, ``precision``, ``model`` (with ``file``, what a program loads, ``files``, that and the one with its weights where
+    there is one, and ``names``, its name as an identifier of each language), ``target``, ``inputs``, ``outputs``, ``axes``,
+    ``providers``, ``session_options``, ``config_entries``, ``sharing``, ``golden``, ``artifacts``, ``go``. Names of tensors,
+    axes, providers and options, and texts of recipes are ``Untrusted``; numbers, digests, tags, data types, names of models and
+    targets and our own file names are plain.
 
     A tensor has ``name``, ``dtype``, ``ids`` (``{language: identifier}``), ``rank``, ``ranked`` (False when the model leaves the
     rank open, and ``rank`` is that of the first golden sample), ``dims`` (``{"size"}`` of a fixed one, ``{"axis"}``, an entry of
@@ -54,12 +56,14 @@ def context(manifest: Manifest) -> dict[str, Any]:
 
 def _model(manifest: Manifest) -> dict[str, Any]:
     model, have = manifest.model, {one.name for one in manifest.artifacts}
+    file = next((name for name in _LOADED if name in have), "")
     return {
         "name": model.name,
         "names": _ids([model.name], "model")[0],
         "hash": model.hash,
         "licence": Untrusted(model.licence),
-        "file": next((name for name in _LOADED if name in have), ""),
+        "file": file,
+        "files": [name for name in (file, file + BESIDE) if name in have],
     }
 
 

@@ -27,10 +27,10 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     Facts: ``onnxruntime`` (the version that converted), ``operators``: ``{domain: {opset: [operator]}}`` that a reduced runtime
     needs. Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
     """
-    import onnxruntime as ort
-
     weights = inputs["model"].with_name(inputs["model"].name + external.DATA)
     _refuse_large(weights)
+    import onnxruntime as ort
+
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         if weights.is_file():
             weights.rename(Path(folder, weights.name))
