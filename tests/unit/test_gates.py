@@ -20,6 +20,7 @@ from ortolan.execute import Result, Results
 from ortolan.manifest import gate_part
 from ortolan.plan import Candidates
 from ortolan.platforms import host_platform
+from ortolan.quantising import Recovery
 from ortolan.recipe.base import Strict
 from ortolan.recipe.outputs import CustomBuild
 from ortolan.recipe.project import Project
@@ -49,6 +50,10 @@ TAKES_ALL = {
     "source": "a session", "levels": {"runs": 7}, "nodes": 7, "node_share": 1.0, "macs": 70,
     "mac_share": 1.0, "partitions": 1,
 }  # fmt: skip
+LOWERED: dict[str, Any] = {
+    "low": 13, "macs": 100, "macs_share": 0.94, "macs_uncounted": [], "half_precision": [], "unknown_exclude": [],
+    "left_in_float": {},
+}  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
     "normalise": {"asked": 17, "found": 17, "given": 9, "ir": 8, "operators": {"Conv": 1}},
     "check_model": {"checker": "", "full_check": "", "shape_inference": ""},
@@ -63,6 +68,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "fix_shapes": {"fixed": {"batch": 1}, "unknown": [], "dynamic_inputs": {}, "dynamic_inside": [], "inference": ""},
     "calibrate": {"inputs": {"image": [0.0, 1.0]}, "samples": 128},
     "quantise": {"qdq": 16, "macs": 9, "macs_share": 1.0, "macs_uncounted": [], "half_precision": [], "unknown_exclude": []},
+    "quantise_dynamic": LOWERED | {"convolution_share": 0.0},
+    "halve": LOWERED | {"size": 52, "float_size": 100},
+    "quantise_weights": LOWERED | {"size": 27, "float_size": 100},
     "evaluate": {"samples": 450, **FAITHFUL, "default_kernels": FAITHFUL, "inputs": {"image": {"observed": [0.0, 1.0]}}},
     "coverage": {"providers": [TAKES_ALL], "partitions": 1, "switches": 0, "fallbacks": [], "nowhere": [], "uncounted": []},
     "latency": {"faster": True, "noise": {"speedup": 1.987, "fp32_ms": 0.543, "candidate_ms": 0.273}},
@@ -332,6 +340,44 @@ SHIPPED: list[tuple[str, dict[str, Any], Precision, dict[str, Any], int, Outcome
 SEEN = {"providers", "runtime", "on-device"}  # gates that say what was or was not seen: they never fail
 
 
+SLOW_HERE = {"faster": False, "noise": {"speedup": 0.15, "fp32_ms": 32.1, "candidate_ms": 227.0}}
+CONVOLUTIONS: dict[str, Any] = {"quantise": {"convolution_share": 0.99}}
+NOISY = {"onnx": {"outputs": {"p": NOISE}}}
+
+
+def scheme(name: str, facts: Change | None = None, gates: Change | None = None, **keys: Any) -> dict[str, Any]:
+    """A case for another scheme; the limit on speed counts as the recipe's where it is given."""
+    return {"target": {"quantize": {"scheme": name, **keys}, "gates": gates or {}}, "facts": facts or {}}
+
+
+CANDIDATES += [
+    ("quantised", "int8-dynamic", scheme("dynamic"), PASS, "13 nodes with 8-bit weights and dynamic ranges, 94.0% of MACs"),
+    ("quantised", "int8-dynamic", scheme("dynamic", {"quantise": {"macs_share": 0.01}}), FAIL, "convolutions stay in float"),
+    ("quantised", "fp16", scheme("fp16"), PASS, "13 nodes in half precision"),
+    ("quantised", "fp16", scheme("fp16", {"quantise": {"left_in_float": {"mul": "large", "exp": ""}}}), PASS, "mul (large)"),
+    ("quantised", "fp16", scheme("fp16", {"quantise": {"low": 0, "macs_share": 0.0}}), FAIL, "nothing was quantised"),
+    ("quantised", "int4-weights", scheme("weight-only"), PASS, "13 matrix products with 4-bit weights"),
+    ("quantised", "int8-weights", scheme("weight-only", bits=8), PASS, "13 matrix products with 8-bit weights"),
+    ("quantised", "int4-weights", scheme("weight-only", {"quantise": {"macs_share": 0.003}}), FAIL, "MatMul and Gemm"),
+    ("quantised", "fp16", scheme("fp16") | {"model": {"data": Data()}}, PASS, "half precision"),
+    ("agreement", "fp16", scheme("fp16") | {"model": {"data": Data()}}, PASS, "450 parity samples"),
+    ("sane@1.17.3", "fp16", scheme("fp16", {"verify_int8@1.17.3": NOISY}), FAIL, "mem_pattern = false"),
+    ("smaller", "fp16", scheme("fp16"), PASS, "100 → 52 B (52%)"),
+    ("smaller", "int4-weights", scheme("weight-only"), PASS, "27%"),
+    ("smaller", "int4-weights", scheme("weight-only", {"quantise": {"size": 96}}), FAIL, "≤ 75% of fp32's"),
+    ("smaller", "fp16", scheme("fp16", gates={"max_relative_size": 0.5}), FAIL, "≤ 50% of fp32's"),
+    ("fp16-faster", "fp16", scheme("fp16", {"latency": SLOW_HERE}), NOT_RUN, "told and not judged"),
+    ("fp16-faster", "fp16", scheme("fp16", {"latency": SLOW_HERE}, {"min_speedup": 1.0}), FAIL, "0.15×"),
+    ("fp16-faster", "fp16", scheme("fp16", gates={"min_speedup": 1.0}), PASS, "1.99×"),
+    ("int8-dynamic-faster", "int8-dynamic", scheme("dynamic"), PASS, "1.99×"),
+    ("int8-dynamic-faster", "int8-dynamic", scheme("dynamic", {"latency": SLOW_HERE}), FAIL, "int8-dynamic ran at 0.15×"),
+    ("convolutions", "int8-dynamic", scheme("dynamic"), PASS, "0.0% of MACs in ConvInteger"),
+    ("convolutions", "int8-dynamic", scheme("dynamic", CONVOLUTIONS), PASS, "99.0% of MACs"),
+    ("convolutions", "int8-dynamic", scheme("dynamic", CONVOLUTIONS | {"latency": SLOW_HERE}), FAIL, "0.15× the speed of float"),
+    ("convolutions", "int8-dynamic", scheme("dynamic", CONVOLUTIONS) | {"native": False}, FAIL, "leave out convolutions = true"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("name", "subject", "how", "outcome", "words"), CANDIDATES)
 def test_a_gate_of_a_candidate(name: str, subject: str, how: dict[str, Any], outcome: Outcome, words: str) -> None:
     gate = pick(made(**how).candidates(), name, subject)
@@ -351,7 +397,9 @@ def test_every_gate_is_seen_to_pass_and_to_fail() -> None:
         return re.split(r"@1\.| ", name, maxsplit=1)[0]
 
     case = made()
-    every = {kind(gate.name) for gate in [*case.candidates(), *case.shipped("fp32", {}, 1)]} | {"runtime", "on-device"}
+    others = [made(**scheme(name)) for name in ("dynamic", "fp16")]
+    judged = [gate for one in (case, *others) for gate in one.candidates()]
+    every = {kind(gate.name) for gate in [*judged, *case.shipped("fp32", {}, 1)]} | {"runtime", "on-device"}
     seen: dict[str, set[Outcome]] = {}
     for name, outcome in [*((n, o) for n, _, _, o, _ in CANDIDATES), *((n, o) for n, *_, o, _ in SHIPPED)]:
         seen.setdefault(kind(name), set()).add(outcome)
@@ -487,3 +535,42 @@ def test_a_reason_is_added_to_those_that_a_gate_has() -> None:
     gate = Gate("parity@1", "fp32", FAIL)
     assert gates.because(gate, "a").why == "a"
     assert gates.because(gates.because(gate, "a"), "b").why == "a; b"
+
+
+# --- layers left in float ------------------------------------------------------------------------------------------------------
+
+FOUND = Recovery(("conv37", "head"), layers=120, most=32, evaluations=10)
+LOST_SEARCH = Recovery((), layers=120, most=32, evaluations=8)
+OUT_OF_TIME = replace(LOST_SEARCH, ended="the budget of 10 min ended the search: fewer may do, or more help", timed=True)
+
+
+@pytest.mark.parametrize(
+    ("recovery", "outcome", "measured", "why", "varies"),
+    [
+        (FOUND, PASS, "2 of 120 layers in float: conv37, head", "10 evaluations", False),
+        (LOST_SEARCH, FAIL, "no such layers found", "8 evaluations", False),
+        (OUT_OF_TIME, FAIL, "no such layers found", "8 evaluations; the budget of 10 min", True),
+    ],
+)
+def test_what_a_search_found_is_a_gate(recovery: Recovery, outcome: Outcome, measured: str, why: str, *, varies: bool) -> None:
+    case = made(target={"quantize": {"policy": "recover"}})
+    gate = pick(replace(case, found=replace(case.found, recovery=recovery)).candidates(), "recovered", "int8")
+    assert (gate.outcome, gate.measured, gate.limit, gate.varies) == (outcome, measured, "≤ 32, by min_quantized_macs", varies)
+    assert gate.why.startswith(why)
+
+
+def test_the_reason_names_the_layers_in_float() -> None:
+    case = made(target={"quantize": {"policy": "recover"}})
+    judged = replace(case, found=replace(case.found, recovery=FOUND)).candidates()
+    floats = "with 2 of 120 layers in float: conv37, head"
+    assert gates.choose(case.job, judged) == ("int8", f"policy recover: every INT8 gate that ran passed, {floats}")
+
+
+def test_what_a_search_did_not_find_ships_as_fp32() -> None:
+    case = made({"evaluate": {"agreement": 0.5}}, target={"quantize": {"policy": "recover"}})
+    case = replace(case, found=replace(case.found, recovery=LOST_SEARCH))
+    precision, reason = gates.choose(case.job, case.candidates())
+    assert precision == "fp32"
+    assert "agreement" in reason
+    assert "recovered: 8 evaluations" in reason
+    assert not gates.stopping(case.candidates(), "fp32", case.job)
