@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,6 +117,11 @@ def two():
     tf.identity(out + 1.0, name="up")
     tf.identity(out - 1.0, name="down")
 
+def twins():
+    x = v1.placeholder(tf.float32, [None, 4], name="x")
+    tf.add_n([tf.nn.relu(x @ np.eye(4, dtype=np.float32)) * float(i) for i in range(8)], name="sum")
+
+graph("twins.pb", twins)
 graph("one.pb", dense)
 graph("two.pb", two)
 graph("betainc.pb", lambda: tf.math.betainc(v1.placeholder(tf.float32, [2], name="x"), 1.0, 0.5, name="inc"))
@@ -218,5 +224,7 @@ def ask(folder: Path, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _run(script: str, *arguments: Path) -> None:
-    done = subprocess.run([interpreter(), "-c", script, *arguments], check=False, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}  # as a step has it
+    words = [str(interpreter()), "-c", script, *map(str, arguments)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -59,6 +59,7 @@ CASES = {
     "foreign": case("foreign"),
     "training": case("training"),
     "flat NCHW": case("one", layout="NCHW"),
+    "twins": case("twins.pb"),
     "frozen": case("one.pb"),
     "frozen constant": case("one.pb", constants={"keep_prob": 1.0}, samples=ROWS),
     "frozen drops": case("one.pb", constants={"keep_prob": 0.5}),
@@ -211,10 +212,10 @@ def test_the_first_diverging_tensor_is_named(made: Path, run_stage: RunStage, tm
 
 
 def test_another_process_gives_the_same_bytes_and_is_confined(made: Path, run_stage: RunStage) -> None:
-    params = {key: value for key, value in CASES["two named"].items() if key != "samples"}
+    params = {key: value for key, value in CASES["twins"].items() if key != "samples"}
     done = run_stage("export_tensorflow", "tensorflow", {"source": made}, params)
     assert done.facts, done.log
-    assert (done.out / "model.onnx").read_bytes() == (made / f"{list(CASES).index('two named')}.onnx").read_bytes()
+    assert (done.out / "model.onnx").read_bytes() == (made / f"{list(CASES).index('twins')}.onnx").read_bytes()
     assert set(done.facts["confined"]) == {"network", "files"}
 
 

@@ -23,9 +23,7 @@ _HINT = "replace it before saving, or export to .onnx yourself and build that"
 
 def convert(call: Callable[..., Any], opset: int, **given: Any) -> ModelProto:
     """The model that tf2onnx's ``call`` makes. Raises ``Refused`` for operators that it cannot convert, and for drawn numbers."""
-    from tf2onnx import utils
-
-    utils.INTERNAL_NAME = 1  # it numbers what it makes, from where the last conversion of the process ended
+    _settle_order()
     with heard("tf2onnx") as said, refusing("tf2onnx cannot convert this model", _HINT):
         try:
             model: ModelProto = call(opset=min(opset, NEWEST), **given)[0]
@@ -36,6 +34,21 @@ def convert(call: Callable[..., Any], opset: int, **given: Any) -> ModelProto:
     _refuse_foreign(model)
     _refuse_random(model)
     return model
+
+
+def _settle_order() -> None:
+    """Let nothing depend on what was converted before, or on where nodes lie in memory: tf2onnx keeps them in sets.
+
+    Without this, which of several equal nodes stays differs from run to run (tf2onnx 1.17; in a recurrent graph each time).
+    """
+    from tf2onnx import graph, utils
+
+    utils.INTERNAL_NAME = 1
+    graph.Node.__hash__ = _by_name
+
+
+def _by_name(node: Any) -> int:
+    return hash(node.name)
 
 
 def _refuse_named(said: Sequence[str], more: str) -> None:
