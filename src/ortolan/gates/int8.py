@@ -18,6 +18,7 @@ from .coverage import coverage
 from .gain import gain
 from .kept import input_fit, kept
 
+_NAMED = 12  # layers that a line names
 _SILENCE = 0.0  # dB: below it the error is larger than the signal
 _WORDS = {
     DYNAMIC: "nodes with 8-bit weights and dynamic ranges",
@@ -110,7 +111,8 @@ def _floats(left: Mapping[str, str]) -> str:
 
 def _recovered(job: Job, found: Recovery) -> Gate:
     """Whether leaving some layers in float brought back what the gates on agreement and accuracy want."""
-    limit, names = f"≤ {found.most}, by min_quantized_macs", ", ".join(found.left)
+    limit, more = f"≤ {found.most}, by min_quantized_macs", len(found.left) - _NAMED
+    names = ", ".join(found.left[:_NAMED]) + (f" and {more} more, in coverage.json" if more > 0 else "")
     measured = f"{len(found.left)} of {found.layers} layers in float: {names}" if found.left else "no such layers found"
     why = "; ".join(filter(None, [f"{found.evaluations} evaluations", found.ended]))
     return replace(judge("recovered", job.precision, bool(found.left), measured, limit, why), varies=found.timed)
