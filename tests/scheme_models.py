@@ -130,5 +130,6 @@ def ask(path: Path, images: Array) -> Array:
     """What the reference implementation of onnx makes of images: no ONNX Runtime is in the runtime of the tests."""
     from onnx.reference import ReferenceEvaluator
 
-    found: Array = ReferenceEvaluator(onnx.load(path)).run(None, {"image": images})[0]
-    return found
+    outputs: Any = ReferenceEvaluator(onnx.load(path)).run(None, {"image": images})
+    logits: Array = outputs[0]
+    return logits
