@@ -55,8 +55,10 @@ def test_the_network_keeps_its_accuracy_in_int8(run_stage: Callable[..., Any], t
         folder.mkdir()
         for name in names:
             shutil.copy(MODELS / name, folder)
-    export = {
+    export: dict[str, Any] = {
         "factory": "digits.py:build",
+        "file": None,
+        "trust": False,
         "exporter": "dynamo",
         "opset": 17,
         "inputs": [INPUT],

@@ -23,6 +23,7 @@ MODELS = ROOT / "recipes" / "models"
 CODE = ROOT / "tests" / "data" / "torch"
 X = [{"name": "x", "dtype": "float32", "shape": ["batch", 4]}]
 IMAGE = [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
+BUILT: dict[str, Any] = {"file": None, "trust": False}
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., Any]
@@ -31,7 +32,8 @@ Run = Callable[..., Any]
 @pytest.fixture
 def export(run_stage: Run) -> Run:
     def run(factory: str, recipe: Any = X, *, weights: Path | None = None, code: Path = CODE, **changes: Any) -> Any:
-        params = {"factory": factory, "exporter": "dynamo", "opset": 17, "inputs": recipe, "outputs": [], "axes": {}} | changes
+        params = BUILT | {"factory": factory, "exporter": "dynamo", "opset": 17, "inputs": recipe, "outputs": [], "axes": {}}
+        params |= changes
         return run_stage("export_pytorch", "torch", {"code": code} | ({"weights": weights} if weights else {}), params)
 
     return run
@@ -86,13 +88,10 @@ def test_digits_comes_out_at_opset_17_and_still_classifies(
 ) -> None:
     weights = MODELS / "digits.safetensors"
     ran = export("digits.py:build", IMAGE, weights=weights, code=digits, exporter=exporter, outputs=["logits"])
-    assert ran.facts == {
-        "opset": 17, "emitted_opset": emitted, "route": route,
-        "signature": {
-            "inputs": [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}],
-            "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}],
-        },
-    }  # fmt: skip
+    wanted = {"opset": 17, "emitted_opset": emitted, "exporter": exporter, "route": route}
+    assert {name: ran.facts[name] for name in wanted} == wanted
+    assert ran.facts["inputs"] == [{"name": "image", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
+    assert ran.facts["outputs"] == [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}]
     model = onnx.load(ran.out / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
@@ -135,7 +134,7 @@ def test_what_the_converter_lacks_is_repaired_without_changing_the_model(
     assert ran.facts["route"] == "converted after repair"
     sample = {"x": np.random.default_rng(0).standard_normal((3, 8, 5), np.float32)}
     inputs = {"code": CODE, "model": ran.out / "model.onnx", "samples": samples(tmp_path / "samples.npz", sample)}
-    reference = run_stage("reference_pytorch", "torch", inputs, {"factory": f"models.py:{factory}", "inputs": recipe})
+    reference = run_stage("reference_pytorch", "torch", inputs, BUILT | {"factory": f"models.py:{factory}", "inputs": recipe})
     for name, value in read_samples(reference.out / "outputs.npz")[0].items():
         np.testing.assert_allclose(evaluate(ran.out / "model.onnx", sample)[name], value, rtol=1e-5, atol=1e-6)
 
@@ -162,12 +161,12 @@ def test_inputs_are_bound_by_name_and_dict_outputs_keep_their_order(
 ) -> None:
     recipe = [{"name": "scale", "dtype": "float32", "shape": ["rows", 1]}, {"name": "index", "dtype": "int64", "shape": ["rows"]}]
     ran = export("models.py:two_inputs", recipe, exporter=exporter, outputs=["scaled", "moved"], axes={"rows": 3})
-    found = {item["name"]: item["shape"] for item in ran.facts["signature"]["inputs"]}
+    found = {item["name"]: item["shape"] for item in ran.facts["inputs"]}
     assert found == {"scale": ["rows", 1], "index": ["rows"]}
-    assert [item["shape"][0] for item in ran.facts["signature"]["outputs"]] == ["rows", "rows"]
+    assert [item["shape"][0] for item in ran.facts["outputs"]] == ["rows", "rows"]
     sample = {"scale": np.array([[2], [3], [4], [5]], np.float32), "index": np.array([4, 0, 1, 3])}
     inputs = {"code": CODE, "model": ran.out / "model.onnx", "samples": samples(tmp_path / "samples.npz", sample)}
-    reference = run_stage("reference_pytorch", "torch", inputs, {"factory": "models.py:two_inputs", "inputs": recipe})
+    reference = run_stage("reference_pytorch", "torch", inputs, BUILT | {"factory": "models.py:two_inputs", "inputs": recipe})
     expected = read_samples(reference.out / "outputs.npz")[0]
     assert sorted(expected) == ["moved", "scaled"]
     for name, value in evaluate(ran.out / "model.onnx", sample).items():
@@ -197,9 +196,9 @@ def test_traced_control_flow_exports_and_differs_on_another_sample(export: Run, 
     above, below = np.ones((3, 4), np.float32), -3 * np.ones((3, 4), np.float32)
     inputs = {"code": CODE, "model": ran.out / "model.onnx"}
     inputs["samples"] = samples(tmp_path / "samples.npz", {"x": above}, {"x": below})
-    reference = run_stage("reference_pytorch", "torch", inputs, {"factory": "models.py:sign_dependent", "inputs": X})
+    reference = run_stage("reference_pytorch", "torch", inputs, BUILT | {"factory": "models.py:sign_dependent", "inputs": X})
     same, other = (next(iter(found.values())) for found in read_samples(reference.out / "outputs.npz"))
-    name = ran.facts["signature"]["outputs"][0]["name"]
+    name = ran.facts["outputs"][0]["name"]
     np.testing.assert_array_equal(evaluate(ran.out / "model.onnx", {"x": above})[name], same)
     assert not np.allclose(evaluate(ran.out / "model.onnx", {"x": below})[name], other)
 
@@ -300,7 +299,7 @@ def test_traced_tensors_are_those_of_the_export(
     model = run_stage("normalise", "tools", {"model": ran.out / "model.onnx"}, {"opset": 17}).out / "model.onnx"
     found = [{"x": np.random.default_rng(n).standard_normal((n, 1, 8, 8), np.float32)} for n in (1, 3)]
     inputs = {"code": CODE, "model": model, "samples": samples(tmp_path / "samples.npz", *found)}
-    params = {"factory": "models.py:repeated", "exporter": exporter, "inputs": recipe, "axes": {}}
+    params = BUILT | {"factory": "models.py:repeated", "exporter": exporter, "inputs": recipe, "axes": {}}
     traced = run_stage("trace_pytorch", "torch", inputs, params)
     assert traced.facts["by"] == by
     assert least <= traced.facts["matched"] <= traced.facts["tensors"]

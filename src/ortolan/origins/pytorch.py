@@ -11,6 +11,8 @@ from ..sources import Job
 from ..step import Source, Step
 from .step import on_source
 
+RUNTIME: str = PyTorchSource.model_fields["runtime"].default
+
 
 def load(job: Job, source: PyTorchSource) -> Step:
     """``model.onnx``: as the exporter gives it, at exactly the opset that was asked for."""

@@ -21,6 +21,11 @@ _KNOWN = frozenset({"", "ai.onnx", "com.microsoft"})
 _NOT_QNN = frozenset({"Cast", "Constant", Q, DQ})  # its own configuration leaves out Cast; the others compute nothing in float
 
 
+_FLOAT_BETWEEN_QDQ = frozenset({"Attention", "EmbedLayerNormalization"})
+"""Operators that ONNX Runtime has on integers, and that it does not take for such between DequantizeLinear and QuantizeLinear
+(qdq_selector_action_transformer.cc): Q/DQ around them costs time and accuracy, and gains nothing."""
+
+
 def operators(model: ModelProto, preset: str) -> list[str]:
     """The operators of ``model`` that the quantizer is to look at, sorted.
 
@@ -31,7 +36,7 @@ def operators(model: ModelProto, preset: str) -> list[str]:
 
     if preset == QNN:
         return sorted({node.op_type for node in model.graph.node if not any(graphs.subgraphs(node))} - _NOT_QNN)
-    return sorted({*QDQRegistry, *QLinearOpsRegistry})
+    return sorted({*QDQRegistry, *QLinearOpsRegistry} - _FLOAT_BETWEEN_QDQ)
 
 
 def candidates(model: ModelProto, preset: str) -> Iterator[NodeProto]:
