@@ -115,8 +115,8 @@ def _tidy(graph: GraphProto) -> None:
     for each in graphs.graphs(graph):
         each.initializer.sort(key=lambda tensor: tensor.name)
         made = {name for node in each.node for name in node.output} | graphs.initializers(each)
-        ends = {info.name for info in (*each.input, *each.output)}
-        known = {info.name: info for info in each.value_info if info.name in made - ends}
+        inner = made - {info.name for info in (*each.input, *each.output)}
+        known = {info.name: info for info in each.value_info if info.name in inner}
         infos = [known[name] for name in sorted(known)]
         copies = [type(info).FromString(info.SerializeToString()) for info in infos]
         del each.value_info[:]

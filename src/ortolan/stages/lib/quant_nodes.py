@@ -64,9 +64,9 @@ def unranged(model: ModelProto, ranged: Collection[str], preset: str) -> dict[st
     """Candidates that must stay in float: ``{node: float tensors without a range}``. Half-precision tensors count as such."""
     floats = _floats(model)
     constant = {tensor.name for tensor in model.graph.initializer if tensor.data_type not in _half()}
-    found = {}
+    wanted, found = floats - constant - set(ranged), {}
     for node in candidates(model, preset):
-        missing = {name for name in (*node.input, *node.output) if name in floats and name not in constant} - set(ranged)
+        missing = wanted & {*node.input, *node.output}
         if missing:
             found[node.name] = sorted(missing)
     return found

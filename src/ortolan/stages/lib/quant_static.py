@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import lowering, quant_nodes, quant_qnn, quant_repairs, ranges
+from . import lowering, quant_indexed, quant_nodes, quant_qnn, quant_repairs, ranges
 from .lowering import Prepared
 from .refused import Refused
 from .sessions import first_line
@@ -94,7 +94,7 @@ def _quantised(
             operators,
             options,
         )
-        quantizer.quantize_model()
+        quant_indexed.quantise(quantizer)
     except Exception as error:
         reraise_if_transient(error)
         why = f"{type(error).__name__}: {first_line(error)}"
