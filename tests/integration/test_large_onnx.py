@@ -24,7 +24,7 @@ from ortolan.cache import user_cache
 from ortolan.place import environment
 from ortolan.sandbox import copy_from, prepare
 from ortolan.stages import ort_convert
-from ortolan.stages.lib import tensors
+from ortolan.stages.lib import ranges, tensors
 from ortolan.stages.lib.refused import Refused
 from program import call
 
@@ -352,6 +352,61 @@ def test_an_ort_file_of_more_than_two_gigabytes_is_refused(tmp_path: Path) -> No
     with pytest.raises(Refused, match="2,147,483,648 bytes") as refused:
         ort_convert.run({"model": tmp_path / "model.onnx"}, params, tmp_path / "out")
     assert "flatbuffer" in refused.value.why
+
+
+# --- fewer bits ------------------------------------------------------------------------------------------------------
+
+
+def halved(run_stage: RunStage, model: Path, folder: Path) -> StageRun:
+    ranges.write(folder / "ranges.json", "minmax", {"x": (-1.0, 1.0)})
+    params = {"float_io": True, "exclude": [], "float_operators": []}
+    return run_stage("halve", "tools", {"model": model, "ranges": folder / "ranges.json"}, params)
+
+
+def test_half_precision_is_made_piece_by_piece_and_the_same(run_stage: RunStage, tmp_path: Path) -> None:
+    weights = {f"w{index}": weight(index, 320) for index in range(3)}
+    weights["w1"][3, 4] = 1e5
+    path = write(tmp_path / "m", weights, model=layers(list(weights), 320))
+    apart = halved(run_stage, taken(run_stage, path), tmp_path)
+    inside = halved(run_stage, taken(run_stage, path, models.LARGE), tmp_path)
+    assert apart.facts
+    assert inside.facts
+    assert apart.facts["weights_file"] == digest.of_file(apart.out / "model.onnx.data")
+    same = ("left_in_float", "nodes", "macs_quantised")
+    assert {name: apart.facts[name] for name in same} == {name: inside.facts[name] for name in same}
+    assert list(apart.facts["left_in_float"]) == ["mul1"]
+    assert apart.facts["size"] < 0.7 * apart.facts["float_size"]
+    one, other = (onnx.load(done.out / "model.onnx") for done in (apart, inside))
+    assert [node.SerializeToString() for node in one.graph.node] == [node.SerializeToString() for node in other.graph.node]
+    for a, b in zip(one.graph.initializer, other.graph.initializer, strict=True):
+        assert (a.name, a.data_type) == (b.name, b.data_type)
+        assert np.array_equal(numpy_helper.to_array(a), numpy_helper.to_array(b))
+
+
+@pytest.mark.slow
+def test_a_build_ships_half_precision_in_two_files(workspace: Workspace) -> None:
+    weights = {f"w{index}": weight(index, 320) for index in range(3)}
+    folder = workspace.root / "recipes" / "models"
+    write(folder, weights, model=layers(list(weights), 320), file="net.onnx.data")
+    lines = ('external_data = ["net.onnx.data"]', 'inline = "100 kB"', "[quantize]", 'policy = "require"', 'scheme = "fp16"')
+    workspace.add("models/net.toml", recipe(*lines))
+    (built,) = workspace.build("raspberry-pi-5", "net")
+    assert built.folder, [gate for gate in built.gates if gate.outcome is Outcome.FAIL] or built.errors
+    assert built.precision == "fp16"
+    assert (built.folder / "model.onnx.data").stat().st_size < 3 * 320 * 320 * 2 + 3 * 4096
+
+
+@pytest.mark.slow
+def test_what_only_takes_whole_models_is_a_reason_to_ship_float(workspace: Workspace) -> None:
+    two_files(workspace)
+    np.savez(workspace.root / "recipes" / "models" / "x.npz", x=np.ones((4, WIDTH), np.float32))
+    data = '[[input]]\nname = "x"\ndtype = "float32"\nshape = ["batch", 160]\n[data]\ncalibration = { npz = "x.npz" }\n'
+    workspace.add("models/net.toml", data)
+    (built,) = workspace.build("raspberry-pi-5", "net")
+    assert built.folder, built.errors
+    assert built.precision == "fp32"
+    why = next(gate.why for gate in built.gates if gate.name == "quantised")
+    assert "stand in a file of their own" in why
 
 
 # --- odd models ------------------------------------------------------------------------------------------------------

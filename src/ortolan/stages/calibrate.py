@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, quant_nodes, quant_runs, ranges
+from .lib import canon, external, quant_nodes, quant_runs, ranges
 from .lib.data import Sample, samples
 from .lib.refused import Refused
 from .lib.sessions import first_line, open_session
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
 
-INPUTS = ("model", "data?", "samples?")
+INPUTS = ("model+", "data?", "samples?")
 PARAMS = ("data", "inputs", "method", "percentile")
 OUTPUTS = ("ranges.json",)
 CPU = True
@@ -76,14 +76,14 @@ class _Activations:
     """The model with every activation that the quantizer may ask about as an output."""
 
     def __init__(self, path: Path) -> None:
-        model = canon.load(path)
+        model = canon.parse(path)
         wanted = quant_nodes.activations(model, quant_nodes.QNN)  # of all schemes: one calibration serves every target
         inputs = {info.name for info in model.graph.input}
         have = {info.name for info in model.graph.output} | inputs
         for name in wanted:
             if name not in have:
                 model.graph.output.add(name=name)  # ONNX Runtime infers its type
-        self._session = _open(model.SerializeToString())
+        self._session = _open(external.openable(model, path.parent))
         types = {info.name: info.type for info in (*self._session.get_outputs(), *self._session.get_inputs())}
         floats = [name for name in wanted if types[name] == "tensor(float)"]
         self._fetched = [name for name in floats if name not in inputs]
@@ -97,7 +97,7 @@ class _Activations:
         yield from zip(self._fetched, values, strict=True)
 
 
-def _open(data: bytes) -> onnxruntime.InferenceSession:
+def _open(data: bytes | Path) -> onnxruntime.InferenceSession:
     try:
         return open_session(data)
     except Exception as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Outputs = dict[str, NDArray[Any]]
 
-INPUTS = ("fp32", "candidate?", "data?", "samples?", "metric_code?")
+INPUTS = ("fp32+", "candidate+?", "data?", "samples?", "metric_code?")
 PARAMS = ("data", "inputs", "metric")
 OUTPUTS = ()
 CPU = True

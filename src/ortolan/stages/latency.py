@@ -17,7 +17,7 @@ from .lib.transient import reraise_if_transient
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-INPUTS = ("fp32", "candidate", "samples")
+INPUTS = ("fp32+", "candidate+", "samples")
 PARAMS = ("session", "min_speedup")
 OUTPUTS = ()
 CPU = True

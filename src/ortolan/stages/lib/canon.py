@@ -66,6 +66,8 @@ def save(model: ModelProto, path: Path, metadata: Mapping[str, str] | None = Non
 
 def write(written: ModelProto, path: Path) -> ModelProto:
     """Write a canonical model as it is, and return it. Raises ``Refused`` above 2 GB."""
+    if any(entry.key == external.STORED for tensor in external.tensors(written) for entry in tensor.external_data):
+        raise ValueError("a tensor was turned to another type, which only weights.save can write")
     data = written.SerializeToString(deterministic=True)  # ByteSize, too, writes it all
     if len(data) > external.LIMIT:
         raise Refused(f"the model has {len(data):,} bytes", why="an ONNX file holds at most 2 GB", hint="export it in float16")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LIMIT = 2**31 - 1  # bytes that one protobuf message can hold
 DATA = ".data"
 """What the name of the file with the weights that we keep apart has more than the model's."""
+STORED = "ortolan.stored"
+"""An entry of external data in memory only: the type of the bytes in the file, where the tensor is to have another."""
 _RECIPE = "list the file in the recipe: [source] external_data = [...]"
 _DAMAGED = "the file is truncated or belongs to another model: copy it again from where the model came"
 _AGAIN = "save the model again with onnx.save_model(..., save_as_external_data=True)"
@@ -69,15 +71,24 @@ def stored_outside(model: ModelProto) -> list[TensorProto]:
     return [tensor for tensor in tensors(model) if is_outside(tensor)]
 
 
-def nbytes(tensor: TensorProto) -> int:
-    """The bytes that a tensor's values take as raw data, by its type and shape; 0 for strings, which have no raw form."""
+def stored(tensor: TensorProto) -> int:
+    """The element type of a tensor's data as they stand: another than its own where it was turned and is not yet saved."""
+    from onnx import TensorProto
+
+    named = next((entry.value for entry in tensor.external_data if entry.key == STORED), "")
+    return int(TensorProto.DataType.Value(named)) if named else int(tensor.data_type)
+
+
+def nbytes(tensor: TensorProto, kind: int | None = None) -> int:
+    """The bytes that a tensor's values take as raw data, in its type or in ``kind``; 0 for strings, which have no raw form."""
     from onnx import TensorProto, helper
 
-    name = TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in TensorProto.DataType.values() else "UNDEFINED"
+    kind = tensor.data_type if kind is None else kind
+    name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else "UNDEFINED"
     if name in {"UNDEFINED", "STRING"}:
         return 0
     packed = next((bits for ending, bits in (("INT4", 4), ("FLOAT4E2M1", 4), ("INT2", 2)) if name.endswith(ending)), 0)
-    bits = packed or 8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    bits = packed or 8 * helper.tensor_dtype_to_np_dtype(kind).itemsize
     return int((math.prod(tensor.dims) * bits + 7) // 8)
 
 
@@ -145,7 +156,7 @@ def range_of(tensor: TensorProto, folder: Path) -> Range:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     path = _resolve(tensor.name, location, folder)
-    needed, size = nbytes(tensor), path.stat().st_size
+    needed, size = nbytes(tensor, stored(tensor)), path.stat().st_size
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or needed)
     except ValueError:

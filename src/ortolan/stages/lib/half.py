@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import graphs, half_nodes, lowering, quant_nodes
+from . import external, graphs, half_nodes, lowering, quant_nodes, weights
 from .half_nodes import Slots
 from .lowering import Prepared
 
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 _NONE = Slots(frozenset(), frozenset())
 
 
-def prepare(model: ModelProto, measured: Mapping[str, Range], params: Mapping[str, Any]) -> Prepared:
-    """``measured``: the values that tensors had on data; nodes that met larger ones than float16 has stay in float32."""
+def prepare(model: ModelProto, measured: Mapping[str, Range], params: Mapping[str, Any], beside: Path | None = None) -> Prepared:
+    """``beside``: the folder of the external data, for a model that has some.
+
+    ``measured``: the values that tensors had on data; nodes that met larger ones than float16 has stay in float32.
+    """
     _constants(model)
     model = lowering.ready(model)
     mine, unknown = lowering.chosen(model, params)
     able = half_nodes.able(model)
-    unfit = {name: why for name, why in half_nodes.unfit(model, measured).items() if name in able}
+    unfit = {name: why for name, why in half_nodes.unfit(model, measured, beside).items() if name in able}
 
     def lower(given: ModelProto, excluded: Collection[str]) -> ModelProto:
         _Halving(given, {name: slots for name, slots in able.items() if name not in excluded}, io=not params["float_io"]).do()
@@ -193,10 +197,13 @@ def _rename(nested: Iterable[GraphProto], names: Mapping[str, str]) -> None:
 
 
 def _halve(tensor: Any) -> None:
-    """Turn a float32 tensor to float16 in place."""
+    """Turn a float32 tensor to float16 in place; one whose data are in a file when it is saved."""
     import numpy as np
     from onnx import TensorProto, numpy_helper
 
+    if external.is_outside(tensor):
+        weights.turn(tensor, TensorProto.FLOAT16)
+        return
     with np.errstate(over="ignore"):
         values = numpy_helper.to_array(tensor).astype(np.float16)
     for field in ("float_data", "raw_data"):

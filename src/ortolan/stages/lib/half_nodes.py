@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import graphs, op_schemas
+from . import external, graphs, op_schemas, weights
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto, TensorProto
 
     from .ranges import Range
@@ -70,10 +72,10 @@ def _slots(node: NodeProto, schema: op_schemas.Schema | None, tensors: set[str])
     )
 
 
-def unfit(model: ModelProto, measured: Mapping[str, Range]) -> dict[str, str]:
+def unfit(model: ModelProto, measured: Mapping[str, Range], beside: Path | None) -> dict[str, str]:
     """The nodes that would meet a value which float16 cannot hold, and which: measured values, and constants."""
     found = {}
-    constants = {tensor.name: why for tensor in model.graph.initializer if (why := _beyond(tensor))}
+    constants = {tensor.name: why for tensor in model.graph.initializer if (why := _beyond(tensor, beside))}
     for node in model.graph.node:
         for name in (*node.input, *node.output):
             low, high = measured.get(name, (0.0, 0.0))
@@ -84,13 +86,16 @@ def unfit(model: ModelProto, measured: Mapping[str, Range]) -> dict[str, str]:
     return found
 
 
-def _beyond(tensor: TensorProto) -> str:
+def _beyond(tensor: TensorProto, beside: Path | None) -> str:
     """What float16 would make of a constant that it cannot hold; empty for one that it can."""
     import numpy as np
     from onnx import TensorProto, numpy_helper
 
     if tensor.data_type != TensorProto.FLOAT:
         return ""
+    if beside and external.is_outside(tensor):
+        largest = max(_largest(piece) for piece in weights.pieces(tensor, external.range_of(tensor, beside)))
+        return f"reaches {largest:.3g}, and float16 ends at {LARGEST:g}" if largest > LARGEST else ""
     values = numpy_helper.to_array(tensor)
     finite = values[np.isfinite(values)]
     if finite.size and float(np.abs(finite).max()) > LARGEST:
@@ -98,3 +103,11 @@ def _beyond(tensor: TensorProto) -> str:
     if finite.size <= _SMALL and bool(((finite != 0) & (finite.astype(np.float16) == 0)).any()):
         return f"holds {float(np.abs(finite[finite != 0]).min()):.3g}, which is 0 in float16"
     return ""
+
+
+def _largest(values: NDArray[Any]) -> float:
+    """The largest finite absolute value."""
+    import numpy as np
+
+    most = max(float(values.max()), -float(values.min()))  # NaN where there is one, and then each is looked at
+    return most if np.isfinite(most) else float(np.abs(values[np.isfinite(values)]).max(initial=0.0))

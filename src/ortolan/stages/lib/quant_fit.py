@@ -25,7 +25,7 @@ class InputFit:
     """
 
     def __init__(self, path: Path) -> None:
-        self._ranges = input_ranges(canon.load(path))
+        self._ranges = input_ranges(canon.parse(path))
         self._seen: dict[str, Range] = {}
         self._sizes: Counter[str] = Counter()
         self._outside: Counter[str] = Counter()

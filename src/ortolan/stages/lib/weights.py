@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from . import canon, external, graphs
+from . import canon, external, graphs, signature
 from .external import Range
 from .signature import WEIGHTS
 
@@ -24,26 +25,25 @@ _LEAST, _LEAST_INDEX = 2**16, 2**20
 """Bytes of a tensor that stands apart. What shape inference may follow, axes, sizes and indices, stays in the model."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """What becomes of a tensor's values on their way: of element type ``kind``, as ``values`` makes them of a piece, flat."""
-
-    kind: int
-    values: Callable[[NDArray[Any]], NDArray[Any]]
+def keep(model: ModelProto, folder: Path, path: Path) -> ModelProto:
+    """Write the canonical form of ``model``: its weights apart where they are so far, and in it where they are in it."""
+    return save(model, folder, path) if external.stored_outside(model) else canon.save(model, path)
 
 
-def save(model: ModelProto, folder: Path, path: Path, changes: Mapping[str, Change] | None = None) -> ModelProto:
+def save(model: ModelProto, folder: Path, path: Path) -> ModelProto:
     """Write the canonical form of ``model`` to ``path`` and its large initializers to the file beside it; return it.
 
     ``folder`` is where the external data of ``model`` are. Tensors stand in order of name, graph by graph, at multiples of 4096,
-    zeros between them; those that shared a range still do. ``changes`` is by name of an initializer of the main graph. Memory:
-    a few pieces. The model says its weights' digest in its metadata, so that its own digest stands for both files.
+    zeros between them; those that shared a range still do; what was turned to another type is converted. Memory: a few pieces.
+    The model says its weights' digest in its metadata, so that its own digest stands for both files.
     Raises ``Refused`` as ``external.ranges`` does, and where what remains in the model passes 2 GB.
     """
     written = canon.canonical(model)
     external.ranges(written, folder)
-    parts = list(_parts(written, folder, changes or {}))
-    external.take_in((tensor, external.range_of(tensor, folder)) for tensor in _staying(written) if external.is_outside(tensor))
+    parts = list(_parts(written, folder))
+    for tensor in _staying(written):
+        if external.is_outside(tensor):
+            _take_in(_Part(tensor, external.range_of(tensor, folder)))
     if not parts:
         return canon.write(written, path)
     data = path.with_name(path.name + external.DATA)
@@ -54,10 +54,30 @@ def save(model: ModelProto, folder: Path, path: Path, changes: Mapping[str, Chan
     return canon.write(_marked(written, digest), path)
 
 
+def told(model: ModelProto) -> dict[str, str]:
+    """The fact by which a build finds the file with a model's weights; none for a model that holds them itself."""
+    return {"weights_file": digest} if (digest := signature.weights(model)) else {}
+
+
+def turn(tensor: TensorProto, kind: int) -> None:
+    """Give an external tensor of floats another float type; its values are converted when it is saved."""
+    from onnx import TensorProto
+
+    if not any(entry.key == external.STORED for entry in tensor.external_data):
+        tensor.external_data.add(key=external.STORED, value=TensorProto.DataType.Name(tensor.data_type))
+    tensor.data_type = kind
+
+
+def size(path: Path) -> int:
+    """Bytes of a model's file, and of the one beside it that holds its weights, where there is one."""
+    beside = path.with_name(path.name + external.DATA)
+    return path.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
+
+
 def pieces(tensor: TensorProto, where: Range | None) -> Iterator[NDArray[Any]]:
     """The values of a tensor in flat pieces of at most ``PIECE`` bytes; types that pack several into a byte come as bytes.
 
-    ``where`` is from ``external.ranges``, None for a tensor inside the model.
+    ``where`` is from ``external.range_of``, None for a tensor inside the model. A tensor that was turned comes as it was.
     """
     import numpy as np
 
@@ -74,40 +94,48 @@ def values(tensor: TensorProto, where: Range) -> NDArray[Any]:
 
 
 def dtype(tensor: TensorProto) -> np.dtype[Any]:
-    """The numpy type of a tensor's raw data; bytes where several values share one."""
-    import math
-
+    """The numpy type of a tensor's data as they are stored; bytes where several values share one."""
     import numpy as np
     from onnx import helper
 
-    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    return kind if kind.itemsize * math.prod(tensor.dims) == external.nbytes(tensor) else np.dtype(np.uint8)
+    stored = external.stored(tensor)
+    kind = helper.tensor_dtype_to_np_dtype(stored)
+    return kind if kind.itemsize * math.prod(tensor.dims) == external.nbytes(tensor, stored) else np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A tensor that will stand apart, where it stands so far (None: in the model), and what becomes of it."""
+    """A tensor, and where its values are so far: ``None`` for one in the model."""
 
     tensor: TensorProto
     where: Range | None
-    change: Change | None
 
     def pieces(self) -> Iterator[bytes]:
-        if self.change is None:
+        """Its bytes in its type."""
+        from onnx import helper
+
+        if external.stored(self.tensor) == self.tensor.data_type:
             return _bytes(self.tensor, self.where)
-        return (self.change.values(piece).tobytes() for piece in pieces(self.tensor, self.where))
+        return _converted(pieces(self.tensor, self.where), helper.tensor_dtype_to_np_dtype(self.tensor.data_type))
 
     def same(self) -> object:
-        """Equal for parts that are made of the same bytes in the same way; None where nothing is known."""
-        return (self.where, self.change) if self.where else None
+        """Equal for tensors that are made of the same bytes in the same way; None where nothing is known."""
+        return (self.where, self.tensor.data_type) if self.where else None
 
 
-def _parts(model: ModelProto, folder: Path, changes: Mapping[str, Change]) -> Iterator[_Part]:
-    for depth, graph in enumerate(graphs.graphs(model.graph)):
+def _converted(given: Iterable[NDArray[Any]], kind: np.dtype[Any]) -> Iterator[bytes]:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        for piece in given:
+            yield piece.astype(kind).tobytes()
+
+
+def _parts(model: ModelProto, folder: Path) -> Iterator[_Part]:
+    for graph in graphs.graphs(model.graph):
         for tensor in sorted(graph.initializer, key=lambda tensor: tensor.name):
             if _is_large(tensor):
-                where = external.range_of(tensor, folder) if external.is_outside(tensor) else None
-                yield _Part(tensor, where, None if depth else changes.get(tensor.name))
+                yield _Part(tensor, external.range_of(tensor, folder) if external.is_outside(tensor) else None)
 
 
 def _staying(model: ModelProto) -> Iterator[TensorProto]:
@@ -133,7 +161,7 @@ def _write(parts: Iterable[_Part], hashed: _Hashed, file: str) -> None:
             hashed.write(bytes(offset - end))
             for piece in part.pieces():
                 hashed.write(piece)
-        _point(part, file, offset)
+        _point(part.tensor, file, offset)
         end = max(end, offset + external.nbytes(part.tensor))
         placed |= {same: offset} if same else {}
 
@@ -161,15 +189,21 @@ def _raw(tensor: TensorProto) -> bytes:
     return tensor.raw_data if tensor.HasField("raw_data") else numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data
 
 
-def _point(part: _Part, file: str, offset: int) -> None:
+def _point(tensor: TensorProto, file: str, offset: int) -> None:
     from onnx import TensorProto
 
-    given = part.tensor
-    kind = part.change.kind if part.change else given.data_type
-    kept = TensorProto(name=given.name, dims=given.dims, data_type=kind, data_location=TensorProto.EXTERNAL)
-    for key, value in (("location", file), ("offset", str(offset)), ("length", str(external.nbytes(kept)))):
+    kept = TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", file), ("offset", str(offset)), ("length", str(external.nbytes(tensor)))):
         kept.external_data.add(key=key, value=value)
-    given.CopyFrom(kept)
+    tensor.CopyFrom(kept)
+
+
+def _take_in(part: _Part) -> None:
+    from onnx import TensorProto
+
+    part.tensor.raw_data = b"".join(part.pieces())
+    del part.tensor.external_data[:]
+    part.tensor.data_location = TensorProto.DEFAULT
 
 
 def _marked(model: ModelProto, digest: str) -> ModelProto:
