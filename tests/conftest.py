@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ortolan import runtime
 from ortolan.build import Built, Options, build
@@ -26,6 +27,10 @@ from ortolan.verbs import pick
 
 ROOT = Path(__file__).parents[1]
 _SKIPS = tomllib.loads((ROOT / "tests" / "skips.toml").read_text())["allowed"]
+
+
+settings.register_profile("ortolan", deadline=None)  # a busy machine is no failure
+settings.load_profile("ortolan")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
