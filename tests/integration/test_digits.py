@@ -74,9 +74,9 @@ def test_the_network_keeps_its_accuracy_in_int8(run_stage: Callable[..., Any], t
     })  # fmt: skip
     quantised = run_stage("quantise", "tools", {"model": model, "ranges": ranges.out / "ranges.json"}, {
         "preset": "default", "activations": activations, "weights": "int8", "per_channel": True,
-        "symmetric_activations": False, "exclude": [],
+        "symmetric_activations": False, "exclude": [], "float_operators": [],
     })  # fmt: skip
-    models = {"fp32": normal.out / "model.onnx", "int8": quantised.out / "model.onnx"}
+    models = {"fp32": normal.out / "model.onnx", "candidate": quantised.out / "model.onnx"}
     facts = run_stage("evaluate", "onnxruntime-1.20.1", {**models, "data": sets}, {
         "data": data("digits-evaluation.npz", "label"), "inputs": [INPUT], "metric": "top1",
     }).facts  # fmt: skip
