@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import lowering, quant_nodes, quant_repairs
 from .lowering import Prepared
+from .quant_runs import EXCLUDE, quantizing
 from .refused import Refused
-from .sessions import first_line
-from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -49,7 +48,7 @@ def _quantised(model: ModelProto, excluded: list[str], operators: list[str], par
     from onnxruntime.quantization.quant_utils import QuantizationMode
 
     kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-    try:
+    with quantizing(EXCLUDE):
         quantizer = ONNXQuantizer(
             model,
             params["per_channel"],
@@ -65,10 +64,5 @@ def _quantised(model: ModelProto, excluded: list[str], operators: list[str], par
             {"MatMulConstBOnly": True},
         )
         quantizer.quantize_model()
-    except Exception as error:
-        reraise_if_transient(error)
-        why = f"{type(error).__name__}: {first_line(error)}"
-        hint = "leave the node that it names in float with exclude = [...] in [quantize]"
-        raise Refused("ONNX Runtime's quantizer cannot quantise this model", why=why, hint=hint) from error
     made: ModelProto = quantizer.model.model
     return made

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import lowering, quant_indexed, quant_nodes, quant_qnn, quant_repairs, ranges
 from .lowering import Prepared
+from .quant_runs import EXCLUDE, quantizing
 from .refused import Refused
-from .sessions import first_line
-from .transient import reraise_if_transient
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,7 +78,7 @@ def _quantised(
         "QuantizeBias": not params["symmetric_activations"],
         "TensorQuantOverrides": overrides,
     }
-    try:
+    with quantizing(EXCLUDE):
         if params["preset"] == quant_nodes.QNN:
             options = quant_qnn.options(model, (activations, weights), overrides, operators, excluded, params)
         quantizer = QDQQuantizer(
@@ -95,11 +94,6 @@ def _quantised(
             options,
         )
         quant_indexed.quantise(quantizer)
-    except Exception as error:
-        reraise_if_transient(error)
-        why = f"{type(error).__name__}: {first_line(error)}"
-        hint = "leave the node that it names in float with exclude = [...] in [quantize]"
-        raise Refused("ONNX Runtime's quantizer cannot quantise this model", why=why, hint=hint) from error
     made: ModelProto = quantizer.model.model
     quant_nodes.describe(made)
     return made

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import lowering, quant_nodes, quant_repairs
 from .lowering import Prepared
-from .refused import Refused
-from .sessions import first_line
-from .transient import reraise_if_transient
+from .quant_runs import quantizing
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -38,7 +36,7 @@ def _quantised(model: ModelProto, excluded: list[str], params: Mapping[str, Any]
     from onnxruntime.quantization import matmul_nbits_quantizer as nbits
 
     nbits.logger.setLevel(logging.WARNING)
-    try:
+    with quantizing():
         quantizer = nbits.MatMulNBitsQuantizer(
             model,
             bits=params["bits"],
@@ -48,10 +46,6 @@ def _quantised(model: ModelProto, excluded: list[str], params: Mapping[str, Any]
             op_types_to_quantize=("MatMul",),
         )
         quantizer.process()
-    except Exception as error:
-        reraise_if_transient(error)
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise Refused("ONNX Runtime's quantizer of weights cannot quantise this model", why=why) from error
     made: ModelProto = quantizer.model.model
     _once(made)
     return made

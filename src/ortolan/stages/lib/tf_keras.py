@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import tf_keras_config
 from .refused import Refused
@@ -14,30 +14,12 @@ from .tf_graph import Graph
 from .tf_port import Port, fitted
 from .tf_words import refusing, tensorflow
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 
 @dataclass(frozen=True)
-class Keras:
-    """A model, and its graph with the weights in it."""
+class Keras(Graph):
+    """The graph of a model, with the weights in it, and the model, which gives the answers."""
 
     model: Any
-    graph: Graph
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """As the model names them."""
-        return self.graph.inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """By the layers that make them."""
-        return self.graph.outputs
-
-    def convert(self, opset: int, turned: Sequence[Port]) -> ModelProto:
-        """The frozen graph as ONNX."""
-        return self.graph.convert(opset, turned)
 
     def answers(self, feeds: Mapping[str, Any]) -> list[Any]:
         """What the model itself gives, called for inference."""
@@ -45,10 +27,6 @@ class Keras:
         with refusing("the model does not run on its samples", "check [[input]] and [axes] in the recipe"):
             given = [tf.constant(feeds[port.tensor]) for port in self.inputs]
             return [value.numpy() for value in tf.nest.flatten(_call(self.model, given))]
-
-    def inside(self, feeds: Mapping[str, Any], model: ModelProto) -> dict[str, Any]:
-        """Tensors of the frozen graph."""
-        return self.graph.inside(feeds, model)
 
 
 def read(path: Path, how: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]]) -> tuple[Keras, dict[str, Any]]:
@@ -66,7 +44,7 @@ def read(path: Path, how: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]]
         raise Refused("the model does not tell its inputs", why="it was saved before it had seen any", hint=hint)
     with refusing("Keras cannot make a graph of the model"):
         graph = _graph(model, recipe)
-    return Keras(model, graph), {"class": type(model).__name__}
+    return Keras(graph.definition, graph.inputs, graph.outputs, model), {"class": type(model).__name__}
 
 
 def _graph(model: Any, recipe: Sequence[Mapping[str, Any]]) -> Graph:

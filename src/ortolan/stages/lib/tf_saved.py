@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import tf_graph
 from .refused import Refused
@@ -14,44 +14,22 @@ from .tf_graph import Graph
 from .tf_port import Port, fitted
 from .tf_words import refusing, tensorflow
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 _INTERNAL = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 _SERVE = "serve"
 _WHOLE = "is the folder whole? Compare it with where it came from"
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A signature in a session that holds the model's variables, and the same graph with their values in it."""
+class Saved(Graph):
+    """The graph of a signature, with the variables' values in it, and a session that holds them, which gives the answers."""
 
     session: Any
-    graph: Graph
     constants: Mapping[str, Any]
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """Those of the signature, less the constants."""
-        return self.graph.inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """Those of the signature."""
-        return self.graph.outputs
-
-    def convert(self, opset: int, turned: Sequence[Port]) -> ModelProto:
-        """The frozen graph as ONNX."""
-        return self.graph.convert(opset, turned)
 
     def answers(self, feeds: Mapping[str, Any]) -> list[Any]:
         """What the signature gives, before anything was frozen."""
         with refusing("the signature does not run on its samples", "check [[input]] and [axes] in the recipe"):
             return list(self.session.run([port.tensor for port in self.outputs], {**feeds, **self.constants}))
-
-    def inside(self, feeds: Mapping[str, Any], model: ModelProto) -> dict[str, Any]:
-        """Tensors of the frozen graph."""
-        return self.graph.inside(feeds, model)
 
 
 def read(folder: Path, how: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]]) -> tuple[Saved, dict[str, Any]]:
@@ -71,7 +49,7 @@ def read(folder: Path, how: Mapping[str, Any], recipe: Sequence[Mapping[str, Any
     inputs = fitted([port for port in ports if port.name not in how["constants"]], recipe)
     definition = _frozen(tf, session, outputs)
     ready, _ = tf_graph.ready(definition, inputs, {tensor.partition(":")[0]: value for tensor, value in constants.items()})
-    return Saved(session, Graph(ready, tuple(inputs), tuple(outputs)), constants), {"signature": name}
+    return Saved(ready, tuple(inputs), tuple(outputs), session, constants), {"signature": name}
 
 
 def _tags(folder: Path) -> list[str]:
