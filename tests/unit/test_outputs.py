@@ -116,6 +116,7 @@ CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("web", {"package": PACKAGE, "node-wasm": PAGE | {"inputs": []}}, "web@node-wasm", FAIL, "inputs are"),
     ("web", {"package": PACKAGE, "node-wasm": PAGE | {"runs": False, "error": "no kernel"}}, "web@node-wasm", FAIL, "no kernel"),
     ("custom_build", {"script": {"version": "1.31.1", "flags": ["--use_acl"]}}, "runtime", NOT_RUN, "1.31.1, 1 flags"),
+    ("reduced_runtime", {}, "reduced-runtime", NOT_RUN, "./inv runtime-build --target"),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..sources import Job
-from . import custom_build, openvino, ort, qnn, tensorrt, tensorrt_rtx, web
+from . import custom_build, openvino, ort, qnn, reduced_runtime, tensorrt, tensorrt_rtx, web
 from .made import Made, Shipping
 
 KINDS = {
@@ -11,6 +11,7 @@ KINDS = {
     "openvino": openvino,
     "ort": ort,
     "qnn": qnn,
+    "reduced_runtime": reduced_runtime,
     "tensorrt": tensorrt,
     "tensorrt_rtx": tensorrt_rtx,
     "web": web,

@@ -19,8 +19,11 @@ from .rules import CPU, Mistake, check
 DEVICE = "device"
 """The folder of templates that every build has: what tells on the device whether the build fits it, and whether it runs there."""
 _PACKAGING = frozenset({"onnx", "snippets", "docker"})  # what is no output of the graph: rendered from the manifest
+_NO_MODEL = frozenset({"custom_build", "reduced_runtime"})  # what runs models and is none
 _FLAGS = Path(__file__).parent / "build_flags.toml"
 CAPABILITY = r"^\d+\.\d+$"
+GLIBC = r"^2\.\d{1,2}$"
+_REDUCED = ("linux/amd64", "linux/arm64", "android/arm64", "ios/arm64")  # what a reduced ONNX Runtime is built for, or described
 TENSORRT = r"^1\d\.\d+$"
 
 
@@ -138,6 +141,23 @@ class CustomBuild(Output):
         return given
 
 
+class ReducedRuntime(Output):
+    """``[outputs] reduced_runtime``: a libonnxruntime with the operators and types of the target's models alone.
+
+    ``./inv runtime-build`` builds it; a build takes what that left, judges it and ships it beside the model.
+    """
+
+    max_size: int | None = Field(
+        default=None, description="most bytes of the stripped library, like '1.5 MB'", json_schema_extra=SIZE_SCHEMA
+    )
+    exceptions: bool = Field(default=True, description="False: smaller, and what would be an error ends the program")
+    static_cxx: bool = Field(default=True, description="the C++ runtime inside the library, for devices with an older one")
+    xnnpack: bool = Field(default=False, description="extended minimal build with XNNPACK, where the sources have it")
+    glibc: str = Field(default="2.36", pattern=GLIBC, description="the device's C library: 2.36 is Debian 12's, 2.31 Debian 11's")
+
+    _size = field_validator("max_size", mode="before")(_maybe_bytes)
+
+
 class Outputs(Strict):
     """``[outputs]``: what lands in ``build/<target>/<tag>/``."""
 
@@ -153,10 +173,11 @@ class Outputs(Strict):
     openvino: OpenVinoIr | None = None
     web: WebPackage | None = None
     custom_build: CustomBuild | None = None
+    reduced_runtime: ReducedRuntime | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.onnx and not any(table for name, table in self.tables().items() if name != "custom_build"):
+        if not self.onnx and not self.tables().keys() - _NO_MODEL:
             check([Mistake(("onnx",), "nothing would ship", "Leave it true, or ask for an .ort file: ort = {}.")])
         return self
 
@@ -168,6 +189,15 @@ class Outputs(Strict):
     def templates(self) -> list[str]:
         """The folders of templates that are rendered, each once."""
         return list(dict.fromkeys([*self.snippets, *([self.docker.templates] if self.docker else []), DEVICE]))
+
+
+def reduced_mistakes(outputs: Outputs, platform: str) -> Iterator[Mistake]:
+    """A reduced runtime opens ``.ort`` files alone, and there are platforms that it can be built for."""
+    at = ("outputs", "reduced_runtime")
+    if outputs.reduced_runtime and platform not in _REDUCED:
+        yield Mistake(at, f"no reduced ONNX Runtime is built for {platform}", f"Platforms that have one: {', '.join(_REDUCED)}.")
+    elif outputs.reduced_runtime and outputs.ort is None:
+        yield Mistake(at, "a reduced ONNX Runtime opens .ort files alone, and none would ship", "Ask for one: ort = {}.")
 
 
 def unused(outputs: Outputs, providers: Sequence[str]) -> Iterator[Mistake]:

@@ -12,7 +12,7 @@ from .base import DIGEST, SIZE_SCHEMA, Strict, as_tuple, in_bytes
 from .docker import FOLDER, IMAGE, PYTHON, docker_mistakes
 from .nearest import did_you_mean
 from .optimise import Optimise
-from .outputs import CAPABILITY, TENSORRT, Outputs, unused
+from .outputs import CAPABILITY, TENSORRT, Outputs, reduced_mistakes, unused
 from .quantize import OwnQuantize, Quantize
 from .reference import CALLABLE
 from .rules import CPU, Mistake, check, once, provider, providers
@@ -160,6 +160,7 @@ class Target(Strict):
             [
                 *self.quantize.mistakes(fleet.opset, fleet.versions),
                 *unused(self.outputs, names),
+                *reduced_mistakes(self.outputs, self.platform),
                 *shape_mistakes(self.shapes, names),
                 *self._sessions(),
                 *known,
