@@ -12,7 +12,7 @@ ORDER = [
     "__init__", "errors", "digest", "artifact", "platforms", "cache", "root", "disk", "events", "stages", "recipe",
     "runtime", "stage_files", "contract", "step", "sources", "origins", "outputs", "coverage", "quantising", "plan", "store",
     "sandbox", "place", "execute", "gates", "recover", "emulation", "manifest", "preflight", "record", "package", "assemble",
-    "fresh", "build", "why", "reproduce", "revision", "devices", "image", "release", "ci", "report", "verbs", "cli",
+    "fresh", "build", "why", "reproduce", "revision", "devices", "image", "release", "reduced", "ci", "report", "verbs", "cli",
     "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
