@@ -46,6 +46,17 @@ def test_words_mean_devices_labels_all_or_hosts(tmp_path: Path) -> None:
     assert meant(fleet, "me@elsewhere") == ""
 
 
+@pytest.mark.parametrize(
+    ("word", "machine"),
+    [("emulated", "arm64"), ("emulated:arm64", "arm64"), ("emulated:riscv64", "riscv64"), ("me@emulated", "")],
+)
+def test_one_word_means_the_emulated_arm(tmp_path: Path, word: str, machine: str) -> None:
+    (one,) = chosen(load_fleet(tmp_path, TARGETS), word)
+    assert (one.name, one.machine) == (word, machine)
+    fleet = load_fleet(write(tmp_path, GOOD.replace('"orin"', f'"{word}"')), TARGETS)
+    assert chosen(fleet, "line-3")[0].machine == machine
+
+
 def test_without_the_file_there_are_no_devices(tmp_path: Path) -> None:
     assert load_fleet(tmp_path, TARGETS).device == {}
 
@@ -66,6 +77,7 @@ def test_without_the_file_there_are_no_devices(tmp_path: Path) -> None:
         ('labels = ["lab"]', 'lables = ["lab"]', "10: device.line-3.lables: unknown key. Did you mean labels?"),
         ("[device.line-3]", "[device.lab]", "7: device.lab: lab is also a label"),
         ("[device.line-3]", "[device.all]", '7: device.all: "all" means every device'),
+        ("[device.line-3]", "[device.emulated]", '7: device.emulated: "emulated" means the ARM'),
         ("[device.line-3]", '[device."a b"]', "7: device.'a b': 'a b' is not a name"),
         ("[device.line-3]", "[devices.line-3]", "7: devices: unknown key. Did you mean device?"),
         ('python = "~/venv/bin/python"', "python = 3", "5: device.kitchen.python: wants a string, found the integer 3"),

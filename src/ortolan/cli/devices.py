@@ -12,8 +12,11 @@ from ..verbs.guard import count
 from .verb import CACHE, JSON, MODEL, TARGET, module, verb
 from .verb import cache as caches
 
-HOST = "device to reach by ssh: user@name, a device or a label of recipes/fleet.toml, or all; may be given more than once"
-PYTHON = "its interpreter with ONNX Runtime, by name or path; default: python3, or what the fleet file says"
+HOST = (
+    "device to reach by ssh: user@name, a device or a label of recipes/fleet.toml, or all; emulated: a 64-bit ARM on this one; "
+    "may be given more than once"
+)
+PYTHON = "its interpreter with ONNX Runtime, by name or path, of an emulated one its runtime; default: python3, the fleet file's"
 
 
 @verb(iterable=["host", "target"], help={"host": HOST, "target": TARGET, "python": PYTHON, "json": JSON})
@@ -23,6 +26,7 @@ def doctor(_: Context, host: list[str], target: list[str], python: str = "", jso
     ./inv doctor
     ./inv doctor --host pi@pi5 --target raspberry-pi-5
     ./inv doctor --host all
+    ./inv doctor --host emulated
     """
     code = module("doctor").run(find_root(Path.cwd()), host, target, python=python, as_json=json)
     if code:

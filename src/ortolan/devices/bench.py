@@ -129,7 +129,8 @@ def identity(about: About) -> dict[str, Any]:
     """What of a machine its numbers depend on; two of the same make and software have the same."""
     facts = about["facts"] or {}
     runtime = facts.get("runtime", {})
-    kept = {key: about[key] for key in ("board", "system", "kernel", "jetson", "processor", "cuda", "power", "gpus")}
+    kept: dict[str, Any] = {"emulated": about["emulated"]} if "emulated" in about else {}
+    kept |= {key: about[key] for key in ("board", "system", "kernel", "jetson", "processor", "cuda", "power", "gpus")}
     engines = {key: one["values"] for key, one in facts.get("engines", {}).items() if one["values"]}
     ort = {key: runtime.get(key, "") for key in ("package", "version")}
     return {**kept, "memory": about["memory"]["total"], "engines": engines, "onnxruntime": ort}

@@ -53,7 +53,18 @@ def of_host(host: Host) -> About:
         said, log = (Path(folder, name).read_text(errors="replace") for name in errand.outputs)
     if ended.late:
         raise HostError(f"it could not say what it is within {_LIMIT:g} s", where=host.address)
-    return _read(said, log, host.address)
+    about = _read(said, log, host.address)
+    return _of_emulation(about, host.emulates) if host.emulates else about
+
+
+def _of_emulation(about: About, emulates: str) -> About:
+    """Without what is this machine's: its board, sensors and interpreters."""
+    own = [one for one in about["pythons"] if one["path"] == about["python"]["path"]]
+    none: dict[str, Any] = {"thermal": [], "clocks": [], "throttled": [], "gpus": [], "cuda": "", "power": ""}
+    jetson = {"linux": "", "jetpack": ""}
+    processor = {**about["processor"], "mhz": 0}
+    board = f"emulated {emulates}"
+    return {**about, **none, "board": board, "jetson": jetson, "pythons": own, "processor": processor, "emulated": emulates}
 
 
 def of_this(python: str = "") -> About:

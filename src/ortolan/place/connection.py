@@ -12,6 +12,7 @@ import threading
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Protocol
 
 from ..disk import alive
 from ..errors import OrtolanError
@@ -49,6 +50,24 @@ LOST = 255
 
 class HostError(OrtolanError):
     """A host cannot be reached, or what was sent there could not be run."""
+
+
+class Line(Protocol):
+    """What a worker is started by: ssh, or a shell of this machine."""
+
+    address: str
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Start a command in this block, so that only one makes the connection."""
+
+    def start(self, command: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """A command of a shell with pipes to it and from it, and the file of its errors. HostError."""
+
+    def failed(self, code: int, said: str) -> HostError:
+        """The error of a command that ended with a code and left these words."""
+
+    def close(self) -> None:
+        """End all that was started."""
 
 
 class Connection:
@@ -93,21 +112,31 @@ class Connection:
 
     def failed(self, code: int, said: str) -> HostError:
         """The error of a command that ended with a code and left these words."""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        own = next((line.removeprefix("ortolan: ") for line in lines if line.startswith("ortolan: ")), "")
-        why = next((line for line in reversed(lines) if not line.startswith("@")), "it said nothing")
-        if own:
-            return HostError(own, where=self.address, hint="name another Python: --python, or python in recipes/fleet.toml")
-        if code == LOST:
+        if code == LOST and not _own(said):
             what, hint = next(
                 (both for words, both in _SAID.items() if words in said), ("the connection was lost", "run it again")
             )
             named = {"address": self.address, "name": self.address.rpartition("@")[2]}
-            return HostError(what, where=self.address, why=why, hint=hint.format_map(named))
-        return _unstarted(self.address, code, why)
+            return HostError(what, where=self.address, why=_last(said), hint=hint.format_map(named))
+        return unstarted(self.address, code, said)
 
 
-def _unstarted(address: str, code: int, why: str) -> HostError:
+def _own(said: str) -> str:
+    """What the worker itself complains of."""
+    words = "ortolan: "
+    return next((line.strip().removeprefix(words) for line in said.splitlines() if line.strip().startswith(words)), "")
+
+
+def _last(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if not line.startswith("@")), "it said nothing")
+
+
+def unstarted(address: str, code: int, said: str) -> HostError:
+    """The error of a worker that ended with a code and left these words."""
+    own, why = _own(said), _last(said)
+    if own:
+        return HostError(own, where=address, hint="name another Python: --python, or python in recipes/fleet.toml")
     if code in {126, 127}:
         hint = "install Python 3.8 or newer there, or name it: --python, or python in recipes/fleet.toml"
         return HostError("it has no such Python", where=address, why=why, hint=hint)

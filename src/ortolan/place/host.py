@@ -1,4 +1,4 @@
-"""A host over ssh: commands with files by digest, their outputs, and an end to all of them."""
+"""A host, most often over ssh: commands with files by digest, their outputs, and an end to all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from .. import digest
 from ..errors import StepError
-from .connection import Connection, HostError
+from .connection import Connection, HostError, Line
 from .link import Link
 
 PYTHON = "{python}"
@@ -53,11 +53,18 @@ class Ended:
 
 
 class Host:
-    """A host by its address; ``python`` is any interpreter there from 3.8 on, by name or path. Close it, or use ``with``."""
+    """A host by its address; ``python`` is any interpreter there from 3.8 on, by name or path. Close it, or use ``with``.
 
-    def __init__(self, address: str, python: str = "python3", *, silence: float = _SILENCE, sessions: int = 4) -> None:
-        self.connection = Connection(address)
-        self.address, self._python, self._silence = address, python, silence
+    Without another ``connection`` it is reached by ssh. ``emulates`` is what it is an emulation of, in words: then how long
+    something takes there says nothing.
+    """
+
+    def __init__(
+        self, address: str, python: str = "python3", *, silence: float = _SILENCE, sessions: int = 4,
+        connection: Line | None = None, emulates: str = "",
+    ) -> None:  # fmt: skip
+        self.connection: Line = connection or Connection(address)
+        self.address, self.emulates, self._python, self._silence = address, emulates, python, silence
         self._links: set[Link] = set()
         self._guard = threading.Lock()
         self._room = threading.Semaphore(sessions)  # sshd takes ten for each connection, and a device has few processors

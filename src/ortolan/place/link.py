@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from .connection import LOST, Connection, HostError
+from .connection import LOST, HostError, Line
 
 _WORKER = Path(__file__).parent / "remote" / "worker.py"
 _CHUNK = 1 << 18
@@ -59,7 +59,7 @@ _START = "import sys,binascii;sys.version_info<(3,8)and sys.exit({old!r}%sys.ver
 class Link:
     """A worker that was started with ``request``; ``end`` it."""
 
-    def __init__(self, connection: Connection, python: str) -> None:
+    def __init__(self, connection: Line, python: str) -> None:
         self._connection = connection
         self.process, self._errors = connection.start(_command(python))
         self._to, self._from = _pipes(self.process)

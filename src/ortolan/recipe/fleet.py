@@ -16,6 +16,9 @@ from .rules import Mistake, check, once
 
 FILE = Path("recipes") / "fleet.toml"
 ALL = "all"
+EMULATED, MACHINE = "emulated", "arm64"
+"""The host that is no device, but a 64-bit ARM emulated on this machine."""
+PYTHON = "python3"
 _NAME = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _HOST = re.compile(r"[^-\s\0][^\s\0]*")
 
@@ -23,11 +26,12 @@ _HOST = re.compile(r"[^-\s\0][^\s\0]*")
 class Device(Strict):
     """``[device.<name>]``: one device."""
 
-    host: str = Field(description="as ssh takes it: user@name, or a name of your ssh configuration")
+    host: str = Field(description="as ssh takes it: user@name, or a name of your ssh configuration; or emulated")
     target: str = Field(description="what it is: a file of recipes/targets")
     labels: list[str] = Field(default=[], description="names that several devices share: --host lab reaches all of them")
     python: str = Field(
-        default="python3", description="its interpreter with ONNX Runtime, by name or path; ~/ is its home folder"
+        default=PYTHON,
+        description="its interpreter with ONNX Runtime, by name or path; ~/ is its home folder; of an emulated one its runtime",
     )
 
     @field_validator("host")
@@ -69,6 +73,8 @@ class Fleet(Strict):
 def _wrong_name(name: str) -> tuple[str, str] | None:
     if name == ALL:
         return f'"{ALL}" means every device', "Choose another name."
+    if name == EMULATED:
+        return f'"{EMULATED}" means the ARM that this machine emulates', "Choose another name."
     if not _NAME.fullmatch(name):
         return f"{name!r} is not a name", "Letters and digits, with single dots, dashes or underscores between."
     return None
@@ -80,8 +86,14 @@ class NamedDevice:
 
     name: str
     host: str
-    python: str = "python3"
+    python: str = PYTHON
     target: str = ""
+
+    @property
+    def machine(self) -> str:
+        """The machine that is emulated for it; empty for a device."""
+        word, _, machine = self.host.partition(":")
+        return (machine or MACHINE) if word == EMULATED else ""
 
 
 def load_fleet(root: Path, targets: list[str]) -> Fleet:

@@ -12,7 +12,7 @@ from typing import Any
 from .. import runtime
 from ..cache import Cache
 from ..devices import bench, describe
-from ..devices.fleet import side_by_side
+from ..devices.fleet import Emulators, side_by_side
 from ..disk import write_json
 from ..errors import OrtolanError
 from ..place import Host
@@ -22,7 +22,7 @@ from ..report.tables import size, table
 from ..sources import Job
 from ..store import Store
 from . import pick
-from .doctor import pick_devices
+from .doctor import emulators, pick_devices
 from .lists import dump
 
 HERE = "this-machine"
@@ -35,12 +35,13 @@ def run(
 ) -> int:  # fmt: skip
     """Time the last builds of these targets and models; 1 when a device or a model failed."""
     project = Project(root)
-    devices = pick_devices(project, hosts, python) if hosts else []
+    devices = pick_devices(project, hosts, python, targets) if hosts else []
     named = list(targets) or list(dict.fromkeys(one.target for one in devices if one.target))
     jobs = _built(root, pick.jobs(project, named, models), models)
     with tempfile.TemporaryDirectory() as scratch:
         works = [(job, _work(folder, cache, Path(scratch), seconds)) for job, folder in jobs]
-        found = _on_devices(works, devices) if hosts else (_here(job, one, root, cache, python) for job, one in works)
+        here = (_here(job, one, root, cache, python) for job, one in works)
+        found = _on_devices(works, devices, emulators(root, cache)) if hosts else here
         documents, failed = [], 0
         for name, one in found:
             failed += one is None or any("error" in each for each in one["results"])
@@ -91,7 +92,7 @@ def _here(job: Job, work: bench.Work, root: Path, cache: Cache, python: str) -> 
     return HERE, bench.result(work, HERE, describe.of_this(python), bench.here(Path(python), work))
 
 
-def _on_devices(works: Sequence[tuple[Job, bench.Work]], devices: Sequence[NamedDevice]) -> Found:
+def _on_devices(works: Sequence[tuple[Job, bench.Work]], devices: Sequence[NamedDevice], emulated: Emulators) -> Found:
     """Each device times what is for its target, one after the other; the devices side by side."""
 
     def measure(device: NamedDevice, host: Host) -> list[dict[str, Any]]:
@@ -99,7 +100,7 @@ def _on_devices(works: Sequence[tuple[Job, bench.Work]], devices: Sequence[Named
         own = [work for job, work in works if device.target in {"", job.target.name}]
         return [bench.result(work, device.name, about, bench.on_host(host, work)) for work in own]
 
-    for answer in side_by_side(devices, measure):
+    for answer in side_by_side(devices, emulated, measure):
         if answer.value is None:
             if len(devices) == 1 and answer.error:
                 raise answer.error
@@ -127,7 +128,8 @@ def _notes(document: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     heat = f"up to {max(hot):.0f} °C" if hot else ""
     wanted, found = document["platform"]["wanted"], document["platform"]["found"]
     other = "" if wanted == found else f"{found} is not the target's platform"
-    return "; ".join(filter(None, (lacking, heat, other)))
+    untrue = "emulated: says nothing of speed" if "emulated" in document["device"] else ""
+    return "; ".join(filter(None, (untrue, lacking, heat, other)))
 
 
 def _file(name: str) -> str:

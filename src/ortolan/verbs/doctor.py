@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..cache import Cache, user_cache
 from ..devices import describe
-from ..devices.fleet import Answer, side_by_side
+from ..devices.fleet import Answer, Emulators, reach, side_by_side
 from ..devices.judge import Check, fits, judge
 from ..devices.tools import TOOLS
 from ..place import Host, HostError
-from ..recipe.fleet import NamedDevice, chosen, load_fleet, meant
+from ..place.emulated import MACHINES
+from ..recipe.fleet import PYTHON, NamedDevice, chosen, load_fleet, meant
 from ..recipe.project import NamedTarget, Project
+from ..recipe.provider_rules import numbers
 from ..report.tables import size, table
+from . import pick
 from .lists import dump
 
 Verdicts = Mapping[str, Sequence[Check]]
@@ -29,21 +35,39 @@ def run(root: Path, hosts: Sequence[str], targets: Sequence[str], *, python: str
         verdicts = _verdicts(_targets(project, targets or project.targets()), about)
         _say_this(about, verdicts, as_json=as_json, whole=bool(targets))
         return int(bool(targets) and not all(map(fits, verdicts.values())))
-    devices = pick_devices(project, hosts, python)
+    devices = pick_devices(project, hosts, python, targets)
     if len(devices) == 1:
         return _one(project, devices[0], targets, as_json=as_json)
     return _several(project, devices, targets, as_json=as_json)
 
 
-def pick_devices(project: Project, words: Sequence[str], python: str = "") -> list[NamedDevice]:
-    """The devices that words of the command line mean, each once. OrtolanError where there are none."""
+def pick_devices(project: Project, words: Sequence[str], python: str = "", targets: Sequence[str] = ()) -> list[NamedDevice]:
+    """The devices that words of the command line mean, each once; the runtime of an emulated one is its newest of the targets.
+
+    OrtolanError where there are none.
+    """
     fleet = load_fleet(project.root, project.targets())
     found = {one.name: one for word in words for one in chosen(fleet, word)}
     if "all" in found and "all" not in fleet.device:
         raise HostError("there are no devices yet", hint="name them in recipes/fleet.toml: docs/devices.md shows how")
     if python:
         found = {name: NamedDevice(name, one.host, python, one.target) for name, one in found.items()}
-    return list(found.values())
+    return [_with_runtime(project, one, targets) for one in found.values()]
+
+
+def emulators(root: Path, cache: Cache | None = None) -> Emulators:
+    """What emulated devices are made of; what takes long is told beside the answers."""
+    return Emulators(pick.runtime_folders(root), (cache or user_cache()).runtimes, partial(print, file=sys.stderr, flush=True))
+
+
+def _with_runtime(project: Project, device: NamedDevice, targets: Sequence[str]) -> NamedDevice:
+    """An emulated device with the runtime that nobody named: the newest of its target, or of all those that may be meant."""
+    if not device.machine or device.python != PYTHON:
+        return device
+    recipes = [project.target(name).recipe for name in ([device.target] if device.target else targets or project.targets())]
+    versions = [one.runtime.versions[-1] for one in recipes if one.platform == MACHINES.get(device.machine)]
+    newest = max(versions or [one.runtime.versions[-1] for one in recipes], key=numbers)
+    return replace(device, python=f"onnxruntime-{newest}")
 
 
 def helped(project: Project, device: NamedDevice, error: HostError) -> HostError:
@@ -65,7 +89,7 @@ def _one(project: Project, device: NamedDevice, targets: Sequence[str], *, as_js
     wanted = targets or ([device.target] if device.target else [])
     judged = _targets(project, wanted or project.targets())
     try:
-        with Host(device.host, device.python) as host:
+        with reach(device, emulators(project.root)) as host:
             about = describe.of_host(host)
     except HostError as error:
         raise helped(project, device, error) from error
@@ -87,7 +111,7 @@ def _several(project: Project, devices: Sequence[NamedDevice], targets: Sequence
 
     wide = max(len(device.name) for device in devices)
     answers = []
-    for answer in side_by_side(devices, ask):
+    for answer in side_by_side(devices, emulators(project.root), ask):
         answers.append(answer)
         if not as_json:
             print(f"{answer.device.name:{wide}}  {_line(answer)}", flush=True)
