@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import assignment, canon, evidence, external, graphs, limits, probes, sessions, tensors
+from .lib import assignment, canon, evidence, external, graphs, limits, probes, sessions, signature, tensors
 from .lib.assignment import Seen
 from .lib.evidence import REGISTERED, RUNS, UNSUPPORTED, Evidence, Verdict
 from .lib.heard import heard, reason
@@ -151,7 +151,7 @@ def _unopened(model: ModelProto, params: Mapping[str, Any], tried: _Tried) -> li
 
     if params["provider"]["name"] not in ort.get_available_providers():
         return _all(model, Verdict(UNSUPPORTED, tried.error))
-    beyond = limits.problems(model, ort.__version__)
+    beyond = limits.problems(int(model.ir_version), signature.opsets(model), ort.__version__)
     if beyond:
         return _all(model, Verdict(UNSUPPORTED, "; ".join(beyond), _LOWER_OPSET))
     refused = probes.refusals(model, lambda alone: _open(alone, params))

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import canon, compared, limits, sessions, tensors
+from .lib import compared, limits, onnx_head, sessions, tensors
 from .lib.transient import reraise_if_transient
 
 if TYPE_CHECKING:
     import onnxruntime
+
+    Sample = Mapping[str, Any]
 
 INPUTS = ("model+", "samples", "expected?", "ort?")
 PARAMS = ("providers", "session", "rtol", "atol")
@@ -21,13 +23,12 @@ CPU = True
 
 _RECORD = {"session.record_ep_graph_assignment_info": "1"}  # from 1.24.1; before, nothing reads it
 
-Sample = Mapping[str, Any]
-
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
     """Facts: ``runtime``, ``arch``, ``limits`` (why IR or opsets are too new), ``providers``, ``placed``, ``onnx`` and ``ort``.
 
-    ``providers`` are those that the recipe wants, ``offered`` all that this build of ONNX Runtime has.
+    ``providers`` are those that the recipe wants, ``offered`` all that this build of ONNX Runtime has, ``registered`` those that
+    the session really got.
 
     ``onnx`` and ``ort``: ``{"opens", "runs", "error", "outputs": {name: compare()}, "close"}``. ``onnx`` is compared with
     ``expected``, ``ort`` with what the ``.onnx`` gave in this runtime: ``against`` says whether as this processor computes it
@@ -45,9 +46,10 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     return {
         "runtime": ort.__version__,
         "arch": platform.machine(),
-        "limits": limits.problems(canon.parse(inputs["model"]), ort.__version__),
+        "limits": limits.problems(*onnx_head.versions(inputs["model"]), ort.__version__),
         "providers": {"available": [provider["name"] for provider in given], "missing": missing},
         "offered": ort.get_available_providers(),
+        "registered": opened.get_providers() if opened else [],
         "placed": _placed(opened) if opened else None,
         "onnx": _judge(onnx, expected, params),
         "ort": ort_facts,
@@ -57,7 +59,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
 def _try(
     model: Path | bytes, params: Mapping[str, Any], samples: Sequence[Sample]
 ) -> tuple[onnxruntime.InferenceSession | None, dict[str, Any]]:
-    session = {**params["session"], "config": _RECORD | params["session"]["config"]}
+    session = {**params["session"], "config": {**_RECORD, **params["session"]["config"]}}
     opened = None
     try:
         opened = sessions.open_session(model, params["providers"], session)
@@ -72,22 +74,22 @@ def _judge_ort(
     model: Path, tried: dict[str, Any], reference: Sequence[Sample] | None, params: Mapping[str, Any], samples: Sequence[Sample]
 ) -> dict[str, Any]:
     """An .ort for ARM keeps int8 QDQ exact, while x86 kernels of the .onnx may saturate: then the .onnx as written decides."""
-    found = _judge(dict(tried), reference, params) | {"against": "optimised"}
+    found = {**_judge(dict(tried), reference, params), "against": "optimised"}
     if found["close"] or not tried["runs"]:
         return found
     plain = {**params, "session": {**params["session"], "graph_optimization_level": "disable"}}
-    written = _judge(dict(tried), _try(model, plain, samples)[1].get("results"), params) | {"against": "as written"}
+    written = {**_judge(dict(tried), _try(model, plain, samples)[1].get("results"), params), "against": "as written"}
     return written if written["close"] else found
 
 
 def _judge(tried: dict[str, Any], expected: Sequence[Sample] | None, params: Mapping[str, Any]) -> dict[str, Any]:
     results = tried.pop("results", None)
     if results is None:
-        return tried | {"outputs": {}, "close": False}
+        return {**tried, "outputs": {}, "close": False}
     if expected is None:
-        return tried | {"outputs": {}, "close": None}
+        return {**tried, "outputs": {}, "close": None}
     outputs = compared.outputs(expected, results, params["rtol"], params["atol"])
-    return tried | {"outputs": outputs, "close": bool(results) and all(output["close"] for output in outputs.values())}
+    return {**tried, "outputs": outputs, "close": bool(results) and all(output["close"] for output in outputs.values())}
 
 
 def _placed(session: onnxruntime.InferenceSession) -> dict[str, int] | None:

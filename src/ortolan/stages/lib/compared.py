@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import tensors
 
-Sample = Mapping[str, Any]
+if TYPE_CHECKING:
+    Sample = Mapping[str, Any]
 
 
 def outputs(expected: Sequence[Sample], results: Sequence[Sample], rtol: float, atol: float) -> dict[str, dict[str, Any]]:
@@ -15,7 +16,7 @@ def outputs(expected: Sequence[Sample], results: Sequence[Sample], rtol: float, 
     if len(expected) != len(results):
         raise ValueError(f"{len(expected)} expected samples for {len(results)} results")
     names = sorted({name for sample in (*expected, *results) for name in sample})
-    pairs = list(zip(expected, results, strict=True))
+    pairs = list(zip(expected, results))
     return {name: tensors.worst([_one(name, want, got, rtol, atol) for want, got in pairs]) for name in names}
 
 

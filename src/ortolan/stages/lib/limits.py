@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from . import sessions, signature
+from . import onnx_head, sessions
 from .transient import reraise_if_transient
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 _TOO_NEW = 10**4
 _IR = re.compile(r"max supported IR version: (\d+)")
@@ -22,18 +20,17 @@ def measure(domains: list[str]) -> dict[str, Any]:
     Found by offering it a one-node model that is too new and reading the limit in its refusal: a table of versions would be
     out of date with every release. Seen in 1.17.3 (IR 9, opset 20), 1.20.1 (IR 10, opset 21) and 1.31.1 (IR 13, opset 26).
     """
-    lowest = {signature.DEFAULT_DOMAIN: 13}
+    lowest = {onnx_head.DEFAULT_DOMAIN: 13}
     return {
         "ir": _limit(_IR, _TOO_NEW, lowest),
-        "opsets": {domain: _limit(_OPSET, 7, lowest | {domain: _TOO_NEW}) for domain in sorted(domains)},
+        "opsets": {domain: _limit(_OPSET, 7, {**lowest, domain: _TOO_NEW}) for domain in sorted(domains)},
     }
 
 
-def problems(model: ModelProto, runtime: str) -> list[str]:
-    """Why this ONNX Runtime, of version ``runtime``, will not load ``model``; empty when IR and opsets are within its limits."""
-    opsets = signature.opsets(model)
+def problems(ir: int, opsets: Mapping[str, int], runtime: str) -> list[str]:
+    """Why this ONNX Runtime, of version ``runtime``, will not load a model; empty when IR and opsets are within its limits."""
     limits = measure(list(opsets))
-    found = [(f"IR version {model.ir_version}", int(model.ir_version), limits["ir"])]
+    found = [(f"IR version {ir}", ir, limits["ir"])]
     found += [(f"opset {version} of {domain}", version, limits["opsets"][domain]) for domain, version in opsets.items()]
     return [
         f"{what}; onnxruntime {runtime} takes at most {limit}"
@@ -43,14 +40,8 @@ def problems(model: ModelProto, runtime: str) -> list[str]:
 
 
 def _limit(pattern: re.Pattern[str], ir: int, opsets: dict[str, int]) -> int | None:
-    from onnx import TensorProto, helper
-
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [x], [y])
-    imports = [helper.make_opsetid("" if d == signature.DEFAULT_DOMAIN else d, v) for d, v in opsets.items()]
-    probe = helper.make_model(graph, ir_version=ir, opset_imports=imports)
     try:
-        sessions.open_session(probe.SerializeToString())
+        sessions.open_session(onnx_head.relu(ir, opsets))
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
         reraise_if_transient(error)
         match = pattern.search(str(error))

@@ -95,7 +95,7 @@ def run(session: onnxruntime.InferenceSession, sample: Mapping[str, Any]) -> dic
 
     names = [output.name for output in session.get_outputs()]
     values = session.run(names, dict(sample))
-    odd = next((name for name, value in zip(names, values, strict=True) if not isinstance(value, np.ndarray)), None)
+    odd = next((name for name, value in zip(names, values) if not isinstance(value, np.ndarray)), None)
     if odd is not None:
         raise TypeError(f"output '{odd}' is a {type(values[names.index(odd)]).__name__}, not a tensor")
-    return dict(zip(names, values, strict=True))
+    return dict(zip(names, values))

@@ -42,7 +42,8 @@ def reraise_if_transient(error: BaseException, room: int = LEAST) -> None:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and all that it came from, ``from None`` or not."""
-    waiting, seen = [error], set[int]()
+    waiting = [error]
+    seen: set[int] = set()
     while waiting:
         each = waiting.pop(0)
         if id(each) not in seen:
