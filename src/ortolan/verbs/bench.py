@@ -1,31 +1,40 @@
-"""``bench``: how fast what was built runs, here or on devices: burst, sustained, cold start, memory."""
+"""``bench``: how fast what was built runs, here or on devices: burst, sustained, cold start, memory; and the gates on that."""
 
 from __future__ import annotations
 
-import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import runtime
+from ..artifact import Gate, Outcome
 from ..cache import Cache
-from ..devices import bench, describe
+from ..devices import bench, describe, limits
 from ..devices.fleet import Emulators, side_by_side
 from ..disk import write_json
-from ..errors import OrtolanError
+from ..errors import GateError
+from ..gates import waive
+from ..gates.bench import on_device
 from ..place import Host
 from ..recipe.fleet import NamedDevice
 from ..recipe.project import Project
-from ..report.tables import size, table
+from ..report import coloured
+from ..report.tables import gate_table, size, table
 from ..sources import Job
 from ..store import Store
 from . import pick
 from .doctor import emulators, pick_devices
+from .last_builds import file_name, last_builds
 from .lists import dump
 
+Works = Sequence[tuple[Job, bench.Work]]
+"""What is timed, with the jobs that it was built by."""
+Found = Iterator[tuple[str, dict[str, Any] | None]]
+"""Documents by the names of devices; None of one that failed."""
 HERE = "this-machine"
+_BESIDE = ("device", "model", "file", "precision", "beside", "as fast", "half of the rounds")
 _HEADER = ("device", "model", "file", "precision", "p50", "p95", "p99", "runs/s", "sustained", "cold start", "memory", "")
 
 
@@ -33,55 +42,43 @@ def run(
     root: Path, targets: Sequence[str], models: Sequence[str], hosts: Sequence[str], cache: Cache, *,
     seconds: float, python: str, as_json: bool,
 ) -> int:  # fmt: skip
-    """Time the last builds of these targets and models; 1 when a device or a model failed."""
+    """Time the last builds of these targets and models; 1 when a device or a model failed, 3 when a gate did."""
     project = Project(root)
     devices = pick_devices(project, hosts, python, targets) if hosts else []
     named = list(targets) or list(dict.fromkeys(one.target for one in devices if one.target))
-    jobs = _built(root, pick.jobs(project, named, models), models)
+    jobs = last_builds(root, pick.jobs(project, named, models), models)
     with tempfile.TemporaryDirectory() as scratch:
         works = [(job, _work(folder, cache, Path(scratch), seconds)) for job, folder in jobs]
         here = (_here(job, one, root, cache, python) for job, one in works)
         found = _on_devices(works, devices, emulators(root, cache)) if hosts else here
-        documents, failed = [], 0
-        for name, one in found:
-            failed += one is None or any("error" in each for each in one["results"])
-            if one:
-                documents.append(one)
-                write_json(root / "build" / one["target"] / "bench" / one["tag"] / f"{_file(name)}.json", one)
+        kept = [_kept(root, name, works, one) for name, one in found]
+    documents = [one for one in kept if one]
+    gates = [Gate(**gate) for one in documents for gate in one["gates"]]
     if as_json:
         dump(documents)
     elif documents:
-        print("\n".join(table(_HEADER, [row for one in documents for row in _rows(one)])))
-    return int(bool(failed))
+        print("\n".join(_text(documents, gates)))
+    failed = len(documents) < len(kept) or any("error" in each for one in documents for each in one["results"])
+    return GateError.exit_code if any(gate.outcome is Outcome.FAIL for gate in gates) else int(failed)
 
 
-def _built(root: Path, jobs: Sequence[Job], models: Sequence[str]) -> list[tuple[Job, Path]]:
-    """The folders of the last builds; OrtolanError for a named model that is not built, or where none is."""
-    found = []
-    for job in jobs:
-        record = root / "build" / job.target.name / f"{job.model.name}.json"
-        tag = json.loads(record.read_text()).get("tag", "") if record.exists() else ""
-        folder = root / "build" / job.target.name / tag
-        if tag and (folder / "manifest.json").exists():
-            found.append((job, folder))
-        elif models:
-            raise _unbuilt(job)
-    if not found:
-        raise _unbuilt(jobs[0])
-    return found
-
-
-def _unbuilt(job: Job) -> OrtolanError:
-    return OrtolanError(f"{job.name} is not built", hint=f"./inv build --target {job.target.name} --model {job.model.name}")
+def _kept(root: Path, name: str, works: Works, found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A bench with its gates, as it is kept; nothing of a device that failed."""
+    if found is None:
+        return None
+    job, work = next(
+        (job, one) for job, one in works if (one.built.target.name, one.built.tag) == (found["target"], found["tag"])
+    )
+    judged = waive(job, on_device(job.target.recipe, found), work.built.model.hash)
+    whole = found | {"gates": [asdict(gate) for gate in judged]}
+    write_json(limits.kept_at(root, found["target"], found["tag"]) / f"{file_name(name)}.json", whole)
+    return whole
 
 
 def _work(folder: Path, cache: Cache, scratch: Path, seconds: float) -> bench.Work:
     own = scratch / f"{folder.parent.name}-{folder.name}"
     own.mkdir()
     return bench.work(folder, Store(cache.store), own, seconds)
-
-
-Found = Iterator[tuple[str, dict[str, Any] | None]]
 
 
 def _here(job: Job, work: bench.Work, root: Path, cache: Cache, python: str) -> tuple[str, dict[str, Any]]:
@@ -92,7 +89,7 @@ def _here(job: Job, work: bench.Work, root: Path, cache: Cache, python: str) -> 
     return HERE, bench.result(work, HERE, describe.of_this(python), bench.here(Path(python), work))
 
 
-def _on_devices(works: Sequence[tuple[Job, bench.Work]], devices: Sequence[NamedDevice], emulated: Emulators) -> Found:
+def _on_devices(works: Works, devices: Sequence[NamedDevice], emulated: Emulators) -> Found:
     """Each device times what is for its target, one after the other; the devices side by side."""
 
     def measure(device: NamedDevice, host: Host) -> list[dict[str, Any]]:
@@ -107,6 +104,21 @@ def _on_devices(works: Sequence[tuple[Job, bench.Work]], devices: Sequence[Named
             print(f"{answer.device.name}  failed  {answer.error.what if answer.error else ''}", flush=True)
             yield answer.device.name, None
         yield from ((answer.device.name, one) for one in answer.value or ())
+
+
+def _text(documents: Sequence[Mapping[str, Any]], gates: Sequence[Gate]) -> list[str]:
+    """The table of times, that of comparisons, and that of gates, as far as there are some."""
+    times = table(_HEADER, [row for one in documents for row in _rows(one)])
+    compared = [row for one in documents for row in _compared(one)]
+    beside = ["", *table(_BESIDE, compared)] if compared else []
+    return [*times, *beside, *(["", *gate_table(gates, colour=coloured())] if gates else [])]
+
+
+def _compared(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for one in document["comparisons"]:
+        spread = f"{one['low']:.2f} to {one['high']:.2f} in {one['rounds']} rounds"
+        head = (document["device"]["name"], document["model"], one["file"], one["precision"], one["against"])
+        yield (*head, f"{one['median']:.2f}×", spread)
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -130,7 +142,3 @@ def _notes(document: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     other = "" if wanted == found else f"{found} is not the target's platform"
     untrue = "emulated: says nothing of speed" if "emulated" in document["device"] else ""
     return "; ".join(filter(None, (untrue, lacking, heat, other)))
-
-
-def _file(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "device"
