@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 SMALL = 100_000
 """``inline`` for these tests: a model with one weight of ``WIDTH`` has more bytes."""
@@ -37,12 +37,15 @@ def layers(weights: Sequence[str], width: int = WIDTH, dtype: int = TensorProto.
 
 def place(model: ModelProto, name: str, **entries: Any) -> ModelProto:
     """Say of an initializer where its data are: ``location``, ``offset``, ``length``."""
-    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    _point(next(tensor for tensor in model.graph.initializer if tensor.name == name), **entries)
+    return model
+
+
+def _point(tensor: TensorProto, **entries: Any) -> None:
     tensor.data_location = TensorProto.EXTERNAL
     del tensor.external_data[:]
     for key, value in entries.items():
         tensor.external_data.add(key=key, value=str(value))
-    return model
 
 
 def write(folder: Path, weights: Mapping[str, NDArray[Any]], *, model: ModelProto | None = None, file: str = "net.data",
@@ -62,3 +65,39 @@ def write(folder: Path, weights: Mapping[str, NDArray[Any]], *, model: ModelProt
 def usual(folder: Path, count: int = 3, **more: Any) -> Path:
     """A model of a few layers."""
     return write(folder, {f"w{index}": weight(index) for index in range(count)}, **more)
+
+
+def blocks(path: Path, size: int, width: int = 2048, *, tokens: str | int = "batch") -> Path:
+    """A stack of a transformer's feed-forward blocks with about ``size`` bytes of weights, written one after the other."""
+    wide = 4 * width
+    count = max(1, round(size / (2 * 4 * width * wide)))
+    draw = np.random.Generator(np.random.SFC64(0))
+    nodes, weights, now = [], list[TensorProto](), "x"
+    data = path.with_name(path.name + ".data")
+    with data.open("wb") as stream:
+        for index in range(count):
+            for name, shape in ((f"up{index}", (width, wide)), (f"down{index}", (wide, width))):
+                array = draw.random(shape, dtype=np.float32)
+                array -= np.float32(0.5)
+                array *= np.float32(3 / shape[0] ** 0.5)
+                weights.append(TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT))
+                _point(weights[-1], location=data.name, offset=stream.tell(), length=array.nbytes)
+                stream.write(array.data)
+            nodes += _block(index, now)
+            now = f"x{index}"
+    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, [tokens, width]) for end in ("x", now)]
+    scale = helper.make_tensor("one", TensorProto.FLOAT, [width], np.ones(width, np.float32).tobytes(), raw=True)
+    graph = helper.make_graph(nodes, "blocks", ends[:1], ends[1:], [scale, *weights])
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    return path
+
+
+def _block(index: int, now: str) -> list[NodeProto]:
+    made = {name: f"{name}{index}" for name in ("norm", "wide", "relu", "narrow", "x")}
+    return [
+        helper.make_node("LayerNormalization", [now, "one"], [made["norm"]], made["norm"]),
+        helper.make_node("MatMul", [made["norm"], f"up{index}"], [made["wide"]], made["wide"]),
+        helper.make_node("Relu", [made["wide"]], [made["relu"]], made["relu"]),
+        helper.make_node("MatMul", [made["relu"], f"down{index}"], [made["narrow"]], made["narrow"]),
+        helper.make_node("Add", [now, made["narrow"]], [made["x"]], f"add{index}"),
+    ]

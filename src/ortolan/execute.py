@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import digest
+from . import digest, known
 from .contract import BESIDE, contract
 from .disk import alive, check_room, copied, disk
 from .errors import CorruptObject, OrtolanError, StepError
@@ -187,6 +187,11 @@ class Executor:
             prepare(folder, step.stage, paths, files, step.params)
         runtime = self.runtimes[step.runtime]
         reply = self.place.run(folder, runtime.interpreter, step.time_limit)
+        if written := next((path for path in files if known.changed(folder / path)), ""):
+            raise StepError(
+                "a file changed while the step read it", where=step.label, why=f"its {written} was written to",
+                hint="run the same command again, and let nothing write to the model's files meanwhile",
+            )  # fmt: skip
         if reply.crash and (damaged := broken(runtime)):
             self.emit(Event("note", step.label, f"runtime {runtime.name} was damaged ({damaged[0]}) and is made again"))
             raise StepError(
@@ -199,27 +204,28 @@ class Executor:
         paths: dict[str, str] = {}
         files: dict[str, Fetch] = {}
         for name, source in step.inputs.items():
+            shared = name in contract(step.stage).weighty
             if isinstance(source, Ref):
                 paths[name] = f"in/{name}/{source.name}"
-                files[paths[name]] = self._fetcher(source, results)
-                if name in contract(step.stage).weighty and (weights := weights_of(source, results)):
-                    files[paths[name] + BESIDE] = self._fetcher(weights, results)
+                files[paths[name]] = self._fetcher(source, results, shared=shared)
+                if shared and (weights := weights_of(source, results)):
+                    files[paths[name] + BESIDE] = self._fetcher(weights, results, shared=True)
             else:
                 paths[name] = f"in/{name}/{next(iter(source.files))}" if source.single else f"in/{name}"
-                files |= {f"in/{name}/{path}": _source(source, path) for path in source.files}
+                files |= {f"in/{name}/{path}": _source(source, path, shared=shared) for path in source.files}
         return paths, files
 
-    def _fetcher(self, ref: Ref, results: Results) -> Fetch:
-        return lambda to: self.fetch(ref, to, results)
+    def _fetcher(self, ref: Ref, results: Results, *, shared: bool) -> Fetch:
+        return lambda to: self.fetch(ref, to, results, shared=shared)
 
-    def fetch(self, ref: Ref, to: Path, results: Results) -> None:
-        """Copy a step's output to a path; a damaged object is made again first."""
+    def fetch(self, ref: Ref, to: Path, results: Results, *, shared: bool = False) -> None:
+        """Copy a step's output to a path, or let it share the store's where nobody will write to it; first mend a damaged one."""
         output = results[ref.step.id].output(ref.name)
         try:
-            self.store.fetch(output.digest, to)
+            self.store.fetch(output.digest, to, shared=shared)
         except CorruptObject as error:
             self._make_again(ref.step, error, results)
-            self.store.fetch(output.digest, to)
+            self.store.fetch(output.digest, to, shared=shared)
 
     def _make_again(self, step: Step, error: CorruptObject, results: Results) -> None:
         """Run a step whose output is damaged, unless another thread or build has just done so."""
@@ -309,8 +315,11 @@ def _digest(source: Ref | Tree, results: Results) -> str:
     return source.digest if isinstance(source, Tree) else results[source.step.id].output(source.name).digest
 
 
-def _source(source: Tree, path: str) -> Fetch:
+def _source(source: Tree, path: str, *, shared: bool) -> Fetch:
     def fetch(to: Path) -> None:
+        large = shared and source.paths[path].stat().st_size >= known.LARGE
+        if large and known.link(source.paths[path], to, source.files[path]):
+            return
         if copied(source.paths[path], to) != source.files[path]:
             raise StepError(
                 "the file changed while the build ran", where=str(source.paths[path]), hint="run the same command again"

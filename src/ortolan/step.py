@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import digest
+from . import digest, known
 from .contract import contract
 
 
@@ -41,7 +41,7 @@ def tree(paths: Mapping[str, Path], *, single: bool = False) -> Tree:
 
 @lru_cache
 def _file_digest(path: Path) -> str:
-    return digest.of_file(path)
+    return known.of_file(path)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from . import digest
+from . import digest, known
 from .disk import alive, copied, disk
 from .errors import CorruptObject, StoreError
 
@@ -80,6 +80,7 @@ class Store:
         with disk(self.root), self._part() as part:
             found = copied(source, part)
             size = part.stat().st_size
+            known.settle(part)
             part.replace(self._object(found))  # always: these bytes are known to be right, an older copy's are not
             return Output(found, size)
 
@@ -92,15 +93,22 @@ class Store:
         if about.st_nlink > 1 or about.st_dev != self._objects.stat().st_dev:
             return self.put(source)
         with disk(self.root):
-            found = digest.of_file(source)
+            known.settle(source)
+            found = known.of_file(source)
             source.chmod(0o600)
             source.replace(self._object(found))
         return Output(found, about.st_size)
 
-    def fetch(self, wanted: str, to: Path) -> None:
-        """Copy an object out to ``to``, verified. CorruptObject (and the object is gone) when its bytes are not its name's."""
+    def fetch(self, wanted: str, to: Path, *, shared: bool = False) -> None:
+        """Copy an object out to ``to``, verified. CorruptObject (and the object is gone) when its bytes are not its name's.
+
+        ``shared``: nobody will write to ``to``. A large object then gets a second name in place of a copy, where that can be,
+        and was verified since it was last written to; see ``known``.
+        """
         with disk(to):
             try:
+                if shared and self._object(wanted).stat().st_size >= known.LARGE and known.link(self._object(wanted), to, wanted):
+                    return
                 found = copied(self._object(wanted), to)
             except FileNotFoundError as error:
                 raise CorruptObject(wanted) from error

@@ -159,11 +159,20 @@ def _write(parts: Iterable[_Part], hashed: _Hashed, file: str) -> None:
         if offset is None:
             offset = end + -end % ALIGNED
             hashed.write(bytes(offset - end))
-            for piece in part.pieces():
+            for piece in _ahead(part.pieces()):
                 hashed.write(piece)
         _point(part.tensor, file, offset)
         end = max(end, offset + external.nbytes(part.tensor))
         placed |= {same: offset} if same else {}
+
+
+def _ahead(given: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, of which the next is read and converted in a thread while one is written."""
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(next, given, None)
+        while piece := coming.result():
+            coming = beside.submit(next, given, None)
+            yield piece
 
 
 def _bytes(tensor: TensorProto, where: Range | None) -> Iterator[bytes]:

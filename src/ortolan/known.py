@@ -1,0 +1,68 @@
+"""Digests of files that were read whole and have not changed since: a build hashes a large one once, however often it is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from . import digest
+
+_Identity = tuple[int, int, int, int]
+
+LARGE = 1 << 24
+"""Bytes of a file that is worth another name in place of a copy; a smaller one is copied and hashed in milliseconds."""
+_SETTLED = 946_684_800 * 10**9
+"""The time of change, in nanoseconds, that ``settle`` gives: the first second of 2000, which no write leaves behind."""
+_FRESH = 2 * 10**9
+"""Nanoseconds: a file that was written so shortly before it is read could be written again in the same tick of its clock."""
+
+_found: dict[_Identity, str] = {}
+
+
+def of_file(path: Path) -> str:
+    """The digest of a file: that of its bytes now, or of those that it had when this process last read it and nobody wrote since.
+
+    A write shows in the file's time of change. What was written less than two seconds ago is read again.
+    """
+    now, before = time.time_ns(), _identity(path)
+    if before in _found:
+        return _found[before]
+    found = digest.of_file(path)
+    if before == _identity(path) and now - before[-1] > _FRESH:
+        _found[before] = found
+    return found
+
+
+def settle(path: Path) -> None:
+    """Give a file a time of change in the past, so that the next write shows however soon it comes."""
+    os.utime(path, ns=(_SETTLED, _SETTLED))
+
+
+def link(path: Path, to: Path, wanted: str) -> bool:
+    """Make ``to`` another name of the file ``path``; False, and no file there, where that cannot be or its digest is another.
+
+    It cannot be on another disk, or where the system keeps users from linking to each other's files.
+    """
+    try:
+        os.link(path, to, follow_symlinks=True)
+    except OSError:
+        return False
+    if of_file(to) == wanted and _identity(to) in _found:
+        return True
+    to.unlink()
+    return False
+
+
+def changed(path: Path) -> bool:
+    """Whether a file that ``link`` made was written to since; one that was removed was not."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return False
+    return about.st_nlink > 1 and about.st_size >= LARGE and _identity(path) not in _found
+
+
+def _identity(path: Path) -> _Identity:
+    about = path.stat()
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns

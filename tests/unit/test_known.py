@@ -1,0 +1,104 @@
+"""Digests that are remembered: a write is always seen, however soon it comes; what is shared is verified."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import SmallDisk
+from ortolan import digest, known
+from ortolan.errors import CorruptObject
+from ortolan.store import Store
+
+OLD = 10**18
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file that is worth a link, written long ago."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(known.LARGE))
+    os.utime(path, ns=(OLD, OLD))
+    return path
+
+
+def flip(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(1000)
+        stream.write(b"x")
+
+
+def stored(store: Store, path: Path) -> tuple[str, Path]:
+    found = store.put(path).digest
+    return found, store.root / "objects" / digest.short(found, 64)
+
+
+def test_a_file_is_read_once_until_it_is_written_to(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    whole = digest.of_file
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(digest, "of_file", noted)
+    first = known.of_file(large)
+    assert (known.of_file(large), len(read)) == (first, 1)
+    flip(large)
+    assert known.of_file(large) == whole(large) != first
+    assert len(read) == 2
+
+
+def test_what_was_just_written_is_read_again(tmp_path: Path) -> None:
+    for data in (b"abc", b"abd"):  # within one tick of the clock, in one file of one size
+        (tmp_path / "new").write_bytes(data)
+        os.utime(tmp_path / "new")
+        assert known.of_file(tmp_path / "new") == digest.of_bytes(data)
+
+
+def test_a_large_object_is_shared_and_a_small_one_copied(tmp_path: Path, large: Path) -> None:
+    store = Store(tmp_path / "store")
+    (tmp_path / "small").write_bytes(b"small")
+    for path, names in ((large, 2), (tmp_path / "small", 1)):
+        found, kept = stored(store, path)
+        store.fetch(found, tmp_path / f"{path.name}-out", shared=True)
+        assert kept.stat().st_nlink == names
+        store.fetch(found, tmp_path / f"{path.name}-own")
+        assert kept.stat().st_nlink == names
+
+
+def test_a_write_through_a_shared_name_is_seen_by_the_next_reader(tmp_path: Path, large: Path) -> None:
+    store = Store(tmp_path / "store")
+    found, kept = stored(store, large)
+    store.fetch(found, tmp_path / "one", shared=True)
+    assert not known.changed(tmp_path / "one")
+    flip(tmp_path / "one")
+    assert known.changed(tmp_path / "one")
+    with pytest.raises(CorruptObject):
+        store.fetch(found, tmp_path / "two", shared=True)
+    assert not (tmp_path / "two").exists()
+    assert not kept.exists()
+    (tmp_path / "one").unlink()
+    assert not known.changed(tmp_path / "one")
+
+
+def test_damage_before_this_process_began_is_seen(tmp_path: Path, large: Path) -> None:
+    store = Store(tmp_path / "store")
+    found, kept = stored(store, large)
+    flip(kept)
+    known.settle(kept)
+    known._found.clear()  # as a new process has it
+    with pytest.raises(CorruptObject):
+        store.fetch(found, tmp_path / "out", shared=True)
+
+
+def test_another_disk_gets_a_copy(large: Path, small_disk: SmallDisk) -> None:
+    mounted = small_disk("40m")
+    assert not known.link(large, mounted / "out", known.of_file(large))
+    store = Store(large.parent / "store")
+    found, kept = stored(store, large)
+    store.fetch(found, mounted / "out", shared=True)
+    assert kept.stat().st_nlink == 1
+    assert digest.of_file(mounted / "out") == found
