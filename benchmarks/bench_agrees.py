@@ -58,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         prepare(python, given, Path(name))
         for _ in range(given.rounds):
-            said = json.loads(call([python, BENCH, name]))["model.onnx"]
+            said = json.loads(call([python, BENCH, name, "model.onnx"]))
             ours.append(said["sustained"]["p50_ms"])
             bare.append(float(call([python, "-c", BARE, given.model, str(given.seconds)])))
     differ = median(ours) / median(bare) - 1
@@ -87,7 +87,7 @@ def prepare(python: Path, given: argparse.Namespace, folder: Path) -> None:
 
 
 def call(command: list[str | Path]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def test_ctrl_c_leaves_no_process_on_the_device(built: Workspace, device: SshDev
         [*PROGRAM, *words], cwd=built.root, env=environment(built), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    _eventually(lambda: any("--model" in one for one in device.processes()))
+    _eventually(lambda: any("bench.py" in one and "model.onnx" in one for one in device.processes()))
     client.send_signal(signal.SIGINT)
     _, said = client.communicate(timeout=30)
     assert client.returncode == 130, said

@@ -49,7 +49,10 @@ LEFT_AT = {
     "listed": "whether it takes the nodes: a list names their operators, neither the device nor its driver was asked",
 }
 """What is known, and what stays open, about a provider whose strongest evidence is of this level."""
-LIMITS = {"max_size": "≤ {:,} B", "min_speedup": "≥ {:g}×", "max_partitions": "≤ {}", "max_relative_size": "≤ {:.0%}"}
+LIMITS = {
+    "max_size": "≤ {:,} B", "min_speedup": "≥ {:g}×", "max_partitions": "≤ {}", "max_relative_size": "≤ {:.0%}",
+    "max_latency_ms": "≤ {:g} ms", "min_fps": "≥ {:g} a second",
+}  # fmt: skip
 FULL = 120  # characters of a line whose comment goes on behind the next key
 OF_INT8 = {"min_quantized_macs", "min_agreement", "min_speedup", "max_relative_size"}
 OF_SIZE = {"max_relative_size"}

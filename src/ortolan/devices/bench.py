@@ -6,13 +6,15 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import quantiles
 from typing import Any
 
 from .. import digest, manifest
+from ..artifact import FP32
 from ..disk import json_bytes
 from ..errors import OrtolanError, StoreError
 from ..manifest import Manifest
@@ -21,8 +23,9 @@ from ..place.host import PYTHON
 from ..store import Store
 from .describe import About
 
-VERSION = 1
-_PROGRAM = Path(__file__).parent / "remote" / "bench.py"
+VERSION = 2
+_REMOTE = Path(__file__).parent / "remote"
+_PROGRAM, _ONE = _REMOTE / "turns.py", _REMOTE / "bench.py"
 _BESIDE = ("session.json", "golden.json", "golden.bin")
 _MODELS = ("model.onnx", "model.ort")
 _PRECISIONS = ("fp32", "int8-dynamic", "int8-weights", "int4-weights", "int8", "fp16")
@@ -36,6 +39,7 @@ class Subject:
     precision: str
     digest: str
     path: Path
+    ships: bool
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def work(folder: Path, store: Store, scratch: Path, seconds: float) -> Work:
     """The models of a build, and beside them those of other precisions that the build compared and did not ship."""
     built = manifest.read(folder / manifest.NAME)
     digests = {one.name: one.digest for one in built.artifacts}
-    shipped = [Subject(name, built.precision, digests[name], folder / name) for name in _MODELS if name in digests]
+    shipped = [Subject(name, built.precision, digests[name], folder / name, ships=True) for name in _MODELS if name in digests]
     if not shipped or not {*_BESIDE} <= set(digests):
         what = f"{built.tag} has nothing that can be timed"
         raise OrtolanError(what, where=str(folder), why=f"it needs a model and {', '.join(_BESIDE)}")
@@ -69,7 +73,7 @@ def _others(built: Manifest, store: Store, scratch: Path) -> Iterator[Subject]:
         path = scratch / f"{precision}.onnx"
         with suppress(StoreError, OSError):
             store.fetch(found[precision], path)
-            yield Subject(path.name, precision, found[precision], path)
+            yield Subject(path.name, precision, found[precision], path, ships=False)
 
 
 def errand(wanted: Work, scratch: Path) -> Errand:
@@ -80,8 +84,8 @@ def errand(wanted: Work, scratch: Path) -> Errand:
     models = {one.name: one.path for one in wanted.subjects}
     return Errand(
         command=(PYTHON, _PROGRAM.name, "."),
-        files={_PROGRAM.name: _PROGRAM, "bench.json": scratch / "bench.json", **beside, **models},
-        limit=len(wanted.subjects) * (180 + 4 * wanted.seconds),
+        files={_PROGRAM.name: _PROGRAM, _ONE.name: _ONE, "bench.json": scratch / "bench.json", **beside, **models},
+        limit=len(wanted.subjects) * (240 + 5 * wanted.seconds),
         outputs=("said.json", "log.txt"),
         stdout="said.json",
     )
@@ -147,11 +151,30 @@ def result(wanted: Work, device: str, about: About, found: Mapping[str, Any]) ->
         "platform": {"wanted": wanted.built.target.platform, "found": _platform(about)},
         "device": {"name": device, "digest": digest.of_json("device", what), **what},
         "seconds": wanted.seconds,
-        "results": [
-            {"file": one.name, "precision": one.precision, "digest": one.digest, **found.get(one.name, {"error": "no result"})}
-            for one in wanted.subjects
-        ],
+        "results": [_told(one, found["models"].get(one.name, {"error": "no result"})) for one in wanted.subjects],
+        "comparisons": list(comparisons(wanted.subjects, found["rounds"])),
     }
+
+
+def _told(one: Subject, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {"file": one.name, "precision": one.precision, "digest": one.digest, "ships": one.ships, **found}
+
+
+def comparisons(subjects: Sequence[Subject], rounds: Mapping[str, Sequence[float]]) -> Iterator[dict[str, Any]]:
+    """Each other precision against fp32, and ``.ort`` against ``.onnx``: how many times as fast, by the rounds of all in turns.
+
+    ``low`` and ``high`` are the quartiles of the rounds' ratios.
+    """
+    onnx = {one.precision: one for one in subjects if one.name.endswith(".onnx") and rounds.get(one.name)}
+    pairs = [(one, onnx[FP32], FP32) for precision, one in onnx.items() if precision != FP32 and FP32 in onnx]
+    same = [one for one in subjects if one.name.endswith(".ort") and rounds.get(one.name) and one.precision in onnx]
+    for one, other, than in [*pairs, *((one, onnx[one.precision], "onnx") for one in same)]:
+        ratios = [theirs / ours for ours, theirs in zip(rounds[one.name], rounds[other.name], strict=True)]
+        low, middle, high = quantiles(ratios, method="inclusive")
+        yield {
+            "file": one.name, "precision": one.precision, "than": than, "against": other.name,
+            "median": middle, "low": low, "high": high, "rounds": len(ratios),
+        }  # fmt: skip
 
 
 def _platform(about: About) -> str:

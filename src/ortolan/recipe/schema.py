@@ -118,6 +118,16 @@ class TargetGates(Strict):
     )
     max_partitions: int | None = Field(default=None, ge=1, description="connected parts that the providers cut the model into")
 
+    max_latency_ms: float | None = Field(
+        default=None, gt=0, description="95th percentile of the latency of a sustained run on the device (bench)"
+    )
+    min_fps: float | None = Field(
+        default=None, gt=0, description="runs a second that a sustained run on the device keeps (bench)"
+    )
+    min_sustained: float | None = Field(
+        default=None, gt=0, le=1, description="share of the burst's speed that a sustained run on the device keeps (bench)"
+    )
+
     _size = field_validator("max_size", mode="before")(in_bytes)
 
     @property

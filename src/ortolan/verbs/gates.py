@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from invoke.exceptions import Exit
 
+from .. import manifest
 from ..ci.git import Unknown, toplevel
 from ..ci.records import Record, records
+from ..devices.limits import standing
 from ..disk import write_bytes
 from ..errors import GateError
 from ..report import coloured
@@ -23,7 +25,7 @@ def run(
     root: Path, targets: Sequence[str], models: Sequence[str], reports: Mapping[str, Path], *, strict: bool, as_json: bool
 ) -> None:
     """Write the reports that are asked for (``junit``, ``code-quality``); tables where none is. Exits with 3 if ``strict``."""
-    found = records(root / "build", targets, models)
+    found = [_with_benches(root, one) for one in records(root / "build", targets, models)]
     if "junit" in reports:
         write_bytes(reports["junit"], junit(found))
     if "code-quality" in reports:
@@ -36,6 +38,12 @@ def run(
         print("\n".join(line for one in found for line in _told(one)))
     if strict and any(one.failed or not one.ok for one in found):
         raise Exit(code=GateError.exit_code)
+
+
+def _with_benches(root: Path, one: Record) -> Record:
+    """With the gates on how fast it is on its devices."""
+    path = root / "build" / one.target / one.tag / manifest.NAME
+    return replace(one, gates=[*one.gates, *standing(root, manifest.read(path))]) if one.ok and path.is_file() else one
 
 
 def _top(root: Path) -> Path:

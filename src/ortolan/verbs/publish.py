@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ..cache import Cache
+from ..devices.limits import check as check_benches
 from ..release import layout
 from ..release.layout import DESCRIPTION
 from ..release.publish import address
@@ -22,6 +23,8 @@ def run(
     """One line for each release, and its digest. All are checked before the first is published."""
     where = address.parse(to, insecure=insecure)
     releases = [outgoing(folder, unsigned=unsigned) for folder in _folders(root, named, target)]
+    for release in releases:
+        check_benches(root, release.manifest)
     with shown(as_json=as_json) as emit:
         at = store(where, cache, emit)
         for release in releases:

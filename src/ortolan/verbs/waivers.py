@@ -8,7 +8,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from .. import manifest
+from ..artifact import Outcome
 from ..build import record_at
+from ..devices.limits import standing
 from ..digest import short
 from ..disk import write_bytes
 from ..errors import OrtolanError
@@ -53,6 +56,8 @@ def _failed(root: Path, gate: str, target: str, model: str) -> dict[str, Any]:
         hint = f"./inv build --target {target} --model {model}"
         raise OrtolanError(f"no build of {model} for {target}", where=str(path), hint=hint) from error
     failed = [one["name"] for one in record["gates"] if one["outcome"] == "fail"]
+    made = path.parent / str(record.get("tag")) / manifest.NAME
+    failed += [one.name for one in standing(root, manifest.read(made)) if one.outcome is Outcome.FAIL] if made.is_file() else []
     if gate not in failed or not record.get("model_hash"):
         why = f"failed were: {', '.join(failed)}" if failed else "none failed"
         raise OrtolanError(f"{gate} did not fail in the last build of {model} for {target}", where=str(path), why=why)

@@ -1,10 +1,10 @@
-"""Times models on this machine. Needs Python 3.8 or newer with onnxruntime and numpy.
+"""Times a model on this machine. Needs Python 3.8 or newer with onnxruntime and numpy.
 
-    python3 bench.py FOLDER         as FOLDER/bench.json says; prints JSON
+    python3 bench.py FOLDER MODEL       as FOLDER/bench.json says; prints a line of JSON
 
-Each model runs in a process of its own: opening it, its peak of memory and its runs say nothing of the others. Inputs and outputs
-are bound once, to buffers that every run uses again. A burst comes first, from rest; then it runs on, in windows of a second or
-more, until the latency is steady, or throttling shows, or the time is over. Temperatures and clocks are read between windows.
+Inputs and outputs are bound once, to buffers that every run uses again. A burst comes first, from rest; then it runs on, in
+windows of a second or more, until the latency is steady, or throttling shows, or the time is over. Temperatures and clocks are
+read between windows. Each number on standard input then asks for a slice of so many seconds, and gets a line of JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,6 +26,8 @@ STEADY, CALM = 0.03, 1.0
 WINDOWS = 6
 SLOWER, SLOWED = 1.15, 0.9
 """Throttled: a window takes so many times the burst's median while a clock is below that share of its highest."""
+FEW = 3
+"""Runs in a slice at the least."""
 _ZONES, _CLOCKS = "class/thermal/thermal_zone*/temp", "devices/system/cpu/cpufreq/policy*/scaling_cur_freq"
 
 
@@ -164,19 +165,22 @@ def sustained(run: Callable[[], Any], seconds: float, burst: float, senses: Sens
     while total < seconds:
         times, took = timed(run, min(WINDOW, seconds), LEAST)
         every, total = every + times, total + took
-        windows.append({"at": round(total, 3), "p50_ms": summary(times, took)["p50_ms"], **senses.now()})
+        seen = summary(times, took)
+        windows.append({"at": round(total, 3), "p50_ms": seen["p50_ms"], "per_second": seen["per_second"], **senses.now()})
         if throttled(windows, burst):
             ended = "throttled"
             break
         if steady(windows):
             ended = "steady"
             break
-    late = sorted(one["p50_ms"] for one in windows[-WINDOWS:])
+    last = windows[-WINDOWS:]
+    late, rates = sorted(one["p50_ms"] for one in last), sorted(one["per_second"] for one in last)
     return {
         **summary(every, total),
         "ended": ended,
         "seconds": total,
         "of_burst": late[len(late) // 2] / burst,
+        "late_per_second": rates[(len(rates) - 1) // 2],
         "windows": windows,
     }
 
@@ -197,11 +201,11 @@ def throttled(windows: Sequence[Mapping[str, Any]], burst: float) -> bool:
     return len(last) == WINDOWS and all(slow)
 
 
-# --- one model, all models ------------------------------------------------------------------------------------------
+# --- one model ------------------------------------------------------------------------------------------------------
 
 
-def measure(folder: Path, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything of one model, in this process alone."""
+def measure(folder: Path, name: str, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """Everything of one model by itself, in this process alone; and how to run it again."""
     ort, sample = importlib.import_module("onnxruntime"), feeds(folder, json.loads((folder / "golden.json").read_text()))
     session, lacking, cold = opened(folder / name, json.loads((folder / "session.json").read_text()))
     began = time.perf_counter()
@@ -216,57 +220,37 @@ def measure(folder: Path, name: str, wanted: Mapping[str, Any]) -> dict[str, Any
     timed(run, WARM_UP, 3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     burst = summary(*timed(run, min(BURST, wanted["seconds"] / 4), LEAST))
-    return {
+    found = {
         "runtime": ort.__version__, "providers": session.get_providers(), "lacking": lacking, "cold_start_ms": cold * 1e3,
         "first_run_ms": first * 1e3, "rest": rest, "burst": burst,
         "sustained": sustained(run, wanted["seconds"], burst["p50_ms"], senses),
         "peak_bytes": peak,
     }  # fmt: skip
+    return found, run
 
 
-def alone(folder: Path, name: str, seconds: float) -> dict[str, Any]:
-    """The same in a process of its own; ``error`` in words where it failed."""
-    command = [sys.executable, str(Path(__file__).resolve()), str(folder), "--model", name]
-    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120 + 4 * seconds, env=environment
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": "it did not end in time"}
-    try:
-        found: dict[str, Any] = json.loads(done.stdout.decode())
-        return found
-    except ValueError:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with code {done.returncode}"]
-        return {"error": lines[-1]}
-
-
-def tell(folder: Path, name: str, wanted: Mapping[str, Any]) -> int:
-    """Print the result of one model; what libraries print is no answer."""
+def serve(folder: Path, name: str, wanted: Mapping[str, Any]) -> int:
+    """A line with the result of one model, and then one for each slice that is asked for; what libraries print is no answer."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
-        found = measure(folder, name, wanted)
+        found, run = measure(folder, name, wanted)
+        print(json.dumps(found), file=answers, flush=True)
+        for line in sys.stdin:
+            print(json.dumps({"p50_ms": summary(*timed(run, float(line), FEW))["p50_ms"]}), file=answers, flush=True)
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
-        found = {"error": next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)}
-    answers.write(json.dumps(found))
-    answers.close()
+        what = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        print(json.dumps({"error": what}), file=answers, flush=True)
     return 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the results of all models, or of one."""
+    """Serve one model."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="with the models, bench.json, session.json, golden.json and golden.bin")
-    parser.add_argument("--model", default="", help="measure this file in this process")
+    parser.add_argument("folder", type=Path, help="with the model, bench.json, session.json, golden.json and golden.bin")
+    parser.add_argument("model", help="its file")
     given = parser.parse_args(arguments)
-    wanted = json.loads((given.folder / "bench.json").read_text())
-    if given.model:
-        return tell(given.folder, given.model, wanted)
-    found = {name: alone(given.folder, name, wanted["seconds"]) for name in wanted["models"]}
-    print(json.dumps(found, indent=1))
-    return 0
+    return serve(given.folder, given.model, json.loads((given.folder / "bench.json").read_text()))
 
 
 if __name__ == "__main__":
