@@ -17,7 +17,7 @@ from .contract import BESIDE, contract
 from .disk import alive, check_room, copied, disk
 from .errors import CorruptObject, OrtolanError, StepError
 from .events import Emit, Event
-from .place import Local, Reply
+from .place import Local, Place, Reply
 from .runtime import Runtime, broken
 from .sandbox import Fetch, prepare
 from .step import Ref, Step, Tree, in_order
@@ -67,7 +67,10 @@ Results = dict[str, Result]
 
 @dataclass
 class Executor:
-    """What steps need to run: a store, made runtimes, a place, a folder for work."""
+    """What steps need to run: a store, made runtimes, a place, a folder for work.
+
+    ``places`` are those of runtimes that are elsewhere, by the runtime's name.
+    """
 
     store: Store
     runtimes: Mapping[str, Runtime]
@@ -75,6 +78,7 @@ class Executor:
     emit: Emit
     jobs: int = 0
     place: Local = field(default_factory=Local)
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     def run(self, wanted: Iterable[Step], known: Results | None = None) -> Results:
         """Run the wanted steps and what they need, but for those that are ``known``. A failed step stops only those that need it.
@@ -93,7 +97,8 @@ class Executor:
                     for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                         results[running.pop(future).id] = future.result()
             except BaseException:
-                self.place.stop()
+                for place in (self.place, *self.places.values()):
+                    place.stop()
                 raise
         return results
 
@@ -186,7 +191,8 @@ class Executor:
         with disk(folder):
             prepare(folder, step.stage, paths, files, step.params)
         runtime = self.runtimes[step.runtime]
-        reply = self.place.run(folder, runtime.interpreter, step.time_limit)
+        place = self.places.get(step.runtime, self.place)
+        reply = place.run(folder, runtime.interpreter, step.time_limit)
         if written := next((path for path in files if known.changed(folder / path)), ""):
             raise StepError(
                 "a file changed while the step read it", where=step.label, why=f"its {written} was written to",
