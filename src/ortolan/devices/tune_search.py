@@ -116,7 +116,7 @@ class Search:
         joined = self._combined([name for name in left if (score := self.score(name)) is not None and score < 1])
         if joined:
             left = self._halved(COMBINE, [*joined, *left[:_FINALISTS]], _FINALISTS)
-        best = list(dict.fromkeys([*left, *self._ranked(self._measured())]))[:_FINALISTS]
+        best = self._finalists(left)
         own = [always.name] if always and always.name not in {*best, *self.out} and self.score(always.name) else []
         return self._confirmed([*best, *own])
 
@@ -203,6 +203,13 @@ class Search:
         return list(names[:count])
 
     # --- stages
+
+    def _finalists(self, left: Sequence[str]) -> list[str]:
+        """The best, and what it must beat to be taken: the best part of it; of one change alone, the next best."""
+        order = list(dict.fromkeys([*left, *self._ranked(self._measured())]))
+        best = self.known[order[0]].labels if order else frozenset()
+        parts = [name for name in self._ranked(self._measured()) if self.known[name].labels < best]
+        return list(dict.fromkeys([*order[:1], *parts, *order]))[:_FINALISTS]
 
     def _combined(self, names: Sequence[str]) -> list[str]:
         """The best of what can be put together of two or three of these, by the product of their ratios."""

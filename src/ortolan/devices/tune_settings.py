@@ -50,6 +50,11 @@ class Candidate:
         """What people read, and what tells candidates apart."""
         return ", ".join(one.label for one in self.changes) or DEFAULT
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """What its changes are called."""
+        return frozenset(one.label for one in self.changes)
+
     def joined(self, other: Candidate) -> Candidate | None:
         """Both together; None where they touch the same."""
         touched = [one for each in (*self.changes, *other.changes) for one in each.touches]
