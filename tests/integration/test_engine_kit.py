@@ -30,7 +30,7 @@ TAG = "convnet-5f3c9a1b2c4d-opset17-ort1.20.1"
 PARAMS: dict[str, Any] = {
     "tag": TAG, "model_file": "model.onnx", "tensorrt": "10.3", "profiles": {"batch": {"min": 1, "opt": 2, "max": 8}},
     "workspace": 2**28, "tf32": True, "dla_core": None, "gpu_fallback": True, "timing_cache": True,
-    "options": {"trt_builder_optimization_level": 3},
+    "options": {"trt_builder_optimization_level": 3}, "library": "tensorrt", "compute_capability": None,
 }  # fmt: skip
 ORIN = build_engine.Device("Orin (nvgpu)", "8.7", 16, "12.6")
 STAND_IN = ROOT / "tests" / "data" / "kit" / "trtexec.py"

@@ -24,7 +24,7 @@ RTX: dict[str, Any] = {
 }  # fmt: skip
 KIT: dict[str, Any] = {
     "tensorrt": "10.3", "typing": "strong", "settings_digest": "0123456789abcdef", "doubtful": [],
-    "engine": {"outcome": "not-run", "why": "no Jetson here"},
+    "engine": {"outcome": "not-run", "why": "no Jetson given (--host)"},
 }  # fmt: skip
 IR: dict[str, Any] = {
     "openvino": "2026.4.1-22982-e213a147257", "differences": [], "constants": {"f32": 80}, "fake_quantize": 0, "blob": None,
@@ -63,7 +63,7 @@ CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("tensorrt_rtx", {"sm86": RTX}, "engine-runs", NOT_RUN, "only a GPU opens it"),
     ("tensorrt", {"kit": KIT}, "engine-kit", PASS, "TensorRT 10.3, strong typing, settings 0123456789ab"),
     ("tensorrt", {"kit": KIT | {"doubtful": ["zero"]}}, "engine-kit", FAIL, "zero"),
-    ("tensorrt", {"kit": KIT}, "engine", NOT_RUN, "no Jetson here"),
+    ("tensorrt", {"kit": KIT}, "engine", NOT_RUN, "no Jetson given (--host)"),
     ("openvino", {"ir": IR}, "ir", PASS, "OpenVINO 2026.4.1, equal"),
     ("openvino", {"ir": IR | {"ir": IR["ir"] | {"close": False, "outputs": {"y": ROUNDED}}}}, "ir", FAIL, "2 of 10"),
     (

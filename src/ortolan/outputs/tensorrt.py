@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from ..artifact import Gate
 from ..recipe.outputs import EngineKit
-from ..sources import TOOLS
+from ..sources import TOOLS, Job
+from ..step import Step
 from .made import Facts, Made, Shipping, gate, unseen
 
 RUNTIMES = (TOOLS,)
@@ -31,8 +32,15 @@ def plan(given: Shipping, table: EngineKit) -> Made:
         gpu_fallback=table.gpu_fallback,
         timing_cache=table.timing_cache,
         options=dict(provider.options),
+        library="tensorrt",
+        compute_capability=None,
     )
     return Made({name: step[name] for name in _FILES}, {"kit": step}, judge=_judge, about=_about)
+
+
+def kits(_: Job, made: Made, __: str) -> Mapping[str, Step]:
+    """The kits that a device carries out for an engine: that which ships. ``{note: step}``."""
+    return {"": made.steps["kit"]}
 
 
 def _about(facts: Facts) -> Mapping[str, Mapping[str, str]]:

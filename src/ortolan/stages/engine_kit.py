@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 INPUTS = ("model",)
 PARAMS = (
     "tag", "model_file", "tensorrt", "profiles", "workspace", "tf32", "dla_core", "gpu_fallback", "timing_cache", "options",
+    "library", "compute_capability",
 )  # fmt: skip
 OUTPUTS = ("build_engine.sh", "build_engine.py", "engine.json")
 
+_PROVIDERS = {build_engine.TENSORRT: "TensorrtExecutionProvider", build_engine.RTX: "NvTensorRTRTXExecutionProvider"}
+NOT_RUN = "no Jetson given (--host)"
+"""An engine is for the very GPU and TensorRT that built it."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``model_file``: where the bundle keeps the model, below the kit's folder. ``tensorrt``: what the fleet has, ``10.3``.
+    """``model_file``: where the bundle keeps the model, below the kit's folder. ``library``: ``tensorrt`` or ``tensorrt_rtx``.
 
-    ``profiles`` is ``{axis: {min, opt, max}}``, ``workspace`` bytes or ``None``, ``dla_core`` a number or ``None``, ``options``
-    the recipe's for ONNX Runtime's provider. Facts: what
-    ``engine.json`` holds, ``quantised``, ``doubtful`` (quantised scalars, which TensorRT-RTX's builder refuses),
-    ``unknown_profiles``, ``typing`` and ``engine``, which is always not run. Refused: what TensorRT misreads or refuses for
-    certain (``trt_qdq``), an axis without a profile, and what a DLA cannot do.
+    ``tensorrt``: the version that the fleet has, ``10.3``; empty: any. ``compute_capability``, ``8.6``: TensorRT-RTX builds
+    for a GPU that need not be there; ``None``: the engine is for the device that builds it. ``profiles`` is
+    ``{axis: {min, opt, max}}``, ``workspace`` bytes or ``None``, ``dla_core`` a number or ``None``, ``options`` the recipe's for
+    ONNX Runtime's provider. Facts: what ``engine.json`` holds, ``quantised``, ``doubtful`` (quantised scalars, which
+    TensorRT-RTX's builder refuses), ``unknown_profiles``, ``typing`` and ``engine``, which is always not run.
+    Refused: what TensorRT misreads or refuses for certain (``trt_qdq``), an axis without a profile, and what a DLA cannot do.
     """
     _check_names(params)
     model = canon.load(inputs["model"])
@@ -48,8 +53,10 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "quantised": trt_qdq.quantised(model),
         "unknown_profiles": trt_profiles.unknown(model, params["profiles"]),
         "doubtful": trt_repair.scalars(model),
-        "typing": "strong" if build_engine.strongly_typed(settings, params["tensorrt"]) else "weak, float16 where it is faster",
-        "engine": {"outcome": "not-run", "why": "no Jetson here: standard TensorRT builds an engine on the device that runs it"},
+        "typing": "strong"
+        if build_engine.strongly_typed(settings, params["tensorrt"] or "0")
+        else "weak, float16 where it is faster",
+        "engine": {"outcome": "not-run", "why": NOT_RUN},
     }
 
 
@@ -57,13 +64,15 @@ def _data(model: ModelProto, path: Path, params: Mapping[str, Any], settings: Ma
     """What ``engine.json`` holds."""
     described = signature.describe(model)
     half, timing = trt_types.half(model), params["timing_cache"]
-    options = kit_files.ort_options(
-        settings, params["options"], timing_cache=timing, quantised=trt_qdq.quantised(model), half=half
-    )
+    quantised, standard = trt_qdq.quantised(model), params["library"] == build_engine.TENSORRT
+    own = kit_files.ort_options(settings, params["options"], timing_cache=timing, quantised=quantised, half=half)
+    options = own if standard else dict(params["options"])
     return {
         "format": kit_files.FORMAT,
         "tag": params["tag"],
+        "library": params["library"],
         "tensorrt": params["tensorrt"],
+        "compute_capability": params["compute_capability"],
         "model": {"file": params["model_file"], "sha256": build_engine.sha256(path), "size": path.stat().st_size},
         "inputs": described["inputs"],
         "outputs": described["outputs"],
@@ -72,7 +81,7 @@ def _data(model: ModelProto, path: Path, params: Mapping[str, Any], settings: Ma
         "half": half,
         "timing_cache": timing,
         "name_rule": kit_files.NAME_RULE,
-        "onnxruntime": {"provider": "TensorrtExecutionProvider", "options": options},
+        "onnxruntime": {"provider": _PROVIDERS[params["library"]], "options": options},
     }
 
 
@@ -84,6 +93,8 @@ def _check_names(params: Mapping[str, Any]) -> None:
 
 
 def _check_version(version: str, data: dict[str, Any]) -> None:
+    if not version:
+        return
     if not re.fullmatch(r"\d+(\.\d+)*", version):
         raise Refused(f"TensorRT's version {version!r} is none", hint="write it as in 10.3")
     try:

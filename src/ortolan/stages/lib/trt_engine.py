@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import graphs, signature, trt_header, trt_load, trt_parser
@@ -43,30 +42,34 @@ def refuse_unsupported(trt: Any, model: ModelProto) -> None:
 
 
 def make(trt: Any, logger: Any, model: ModelProto, settings: Mapping[str, Any], target: Any) -> tuple[Any, bytes]:
-    """The network of a model and its engine for one compute capability.
+    """The network of a model and its engine for one compute capability, by the code that a kit takes to devices.
 
-    TensorRT-RTX puts inputs and outputs into the engine by their addresses. In the memory of a process those depend on all that
-    it did before, down to the length of its folder's name: four builds of a model with four outputs had three digests. A new
-    thread has memory of its own (the arenas of glibc's malloc), where the same work gives the same order.
+    Raises ``Refused`` where TensorRT-RTX cannot read the model, reads another, or cannot build it.
     """
     if not model.graph.output:
         raise Refused("the model has no output", why="an engine without one computes nothing")
-    data, plain = model.SerializeToString(), dict(settings)
-    with ThreadPoolExecutor(1) as apart:
-        builder, made = _network(
-            logger, model, plain, lambda: apart.submit(build_engine.parse, trt, logger, data, plain).result()
-        )
-        return made, apart.submit(_build, trt, logger, builder, made, plain, target).result()
+    read = False
 
+    def check(_: Any, made: Any) -> None:
+        nonlocal read
+        read = True
+        _check_network(logger, model, made, settings)
 
-def _network(
-    logger: Any, model: ModelProto, settings: Mapping[str, Any], parse: Callable[[], tuple[Any, Any]]
-) -> tuple[Any, Any]:
-    """TensorRT's builder and network; raises ``Refused`` where inputs or outputs are not the model's."""
+    capability = f"{target.name[2:-1]}.{target.name[-1]}"
     try:
-        builder, made = parse()
+        return build_engine.make(
+            trt, logger, model.SerializeToString(), dict(settings), read=check,
+            tell=lambda trt, config: build_engine.aim(trt, config, capability),
+        )  # fmt: skip
     except build_engine.BuildError as error:
-        raise Refused("TensorRT-RTX cannot read the model", why=str(error)) from error
+        if not read:
+            raise Refused("TensorRT-RTX cannot read the model", why=str(error)) from error
+        hint = "the parser took every node, and the builder refused: change what it names, or leave this capability out"
+        raise Refused(f"no engine for {target.name}", why=str(error), hint=hint) from error
+
+
+def _check_network(logger: Any, model: ModelProto, made: Any, settings: Mapping[str, Any]) -> None:
+    """Raise ``Refused`` where inputs or outputs are not the model's."""
     if any(_MISREAD in text for _, text in logger.lines):
         raise Refused("TensorRT-RTX reads uint8 as int8 in this model", why="its parser only warns of it")
     differing = differences(made, model)
@@ -77,25 +80,6 @@ def _network(
     if sizes:
         hint = "fix the input's shape in [shapes]"
         raise Refused(f"the input {sizes[0]} holds sizes of other tensors", why="its values, too, need a profile", hint=hint)
-    return builder, made
-
-
-def _build(trt: Any, logger: Any, builder: Any, made: Any, settings: dict[str, Any], target: Any) -> bytes:
-    """The engine; raises ``Refused`` in the builder's own words where it cannot be built."""
-    try:
-        config = build_engine.configure(trt, builder, made, settings)
-        _aim(config, target)
-        return build_engine.serialise(builder, made, config, logger)
-    except build_engine.BuildError as error:
-        hint = "the parser took every node, and the builder refused: change what it names, or leave this capability out"
-        raise Refused(f"no engine for {target.name}", why=str(error), hint=hint) from error
-
-
-def _aim(config: Any, target: Any) -> None:
-    """One capability. Without a count, TensorRT-RTX only logs that it does not know the index, and builds for all."""
-    config.num_compute_capabilities = 1
-    if not config.set_compute_capability(target, 0) or config.get_compute_capability(0) != target:
-        raise build_engine.BuildError(f"TensorRT-RTX did not take the compute capability {target.name}")
 
 
 def read_back(trt: Any, engine: bytes, target: str, names: Sequence[str]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Build this model's TensorRT engine on the device that will run it; needs Python 3.8, TensorRT's module and nothing else.
 
-    python3 build_engine.py [--out FOLDER] [--options]
+    python3 build_engine.py [--out FOLDER] [--timings FILE] [--options]
 
-``engine.json`` beside this file says what to build. The engine's name tells the model, the settings, TensorRT's version and the
-GPU; an engine that is there under that name, with a record that fits, is not built again.
+``engine.json`` beside this file says what to build, and with which library: TensorRT, or TensorRT-RTX, which has the same module
+under another name and also builds for GPUs that are not here. The engine's name tells the model, the settings, the library's
+version and the GPU; an engine that is there under that name, with a record that fits, is not built again.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ import argparse
 import ctypes
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-MAJORS = (10, 11)
+TENSORRT, RTX = "tensorrt", "tensorrt_rtx"
+TITLES = {TENSORRT: "TensorRT", RTX: "TensorRT-RTX"}
+MAJORS = {TENSORRT: (10, 11), RTX: (1,)}
+"""The major versions that a kit knows, by library."""
+SHORT = {TENSORRT: "trt", RTX: "trtrtx"}
+"""What stands before the library's version in names."""
 _COUNT_SM, _CC_MAJOR, _CC_MINOR = 16, 75, 76  # CUdevice_attribute of cuda.h
 
 
@@ -30,7 +38,10 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU: its name, compute capability as ``8.7``, number of multiprocessors, and the newest CUDA that its driver takes."""
+    """A GPU: its name, compute capability as ``8.7``, number of multiprocessors, and the newest CUDA that its driver takes.
+
+    Of one that is not here, the compute capability alone.
+    """
 
     gpu: str
     compute_capability: str
@@ -50,7 +61,9 @@ def engine_stem(tag: str, model_sha256: str, digest: str, library: str, device: 
 
 
 def device_text(device: Device) -> str:
-    """``orin-sm87-16sms``: Jetson Orin modules share a name and a capability, and differ in multiprocessors."""
+    """``orin-sm87-16sms``: Jetson Orin modules share a name and a capability, and differ in multiprocessors. Or ``sm86``."""
+    if not device.multiprocessors:
+        return f"sm{device.compute_capability.replace('.', '')}"
     name = re.sub(r"[^a-z0-9]+", "-", device.gpu.lower()).strip("-") or "gpu"
     return f"{name}-sm{device.compute_capability.replace('.', '')}-{device.multiprocessors}sms"
 
@@ -126,6 +139,46 @@ def strongly_typed(settings: dict[str, Any], version: str) -> bool:
     return settings["dla_core"] is None or int(version.split(".", maxsplit=1)[0]) > 10
 
 
+Check = Callable[[Any, Any], None]
+
+
+def make(
+    trt: Any, logger: Any, model: bytes, settings: dict[str, Any], *,
+    read: Check = lambda *_: None, tell: Check = lambda *_: None,
+) -> tuple[Any, bytes]:  # fmt: skip
+    """The network of a model and its engine: ``read`` sees builder and network, ``tell`` TensorRT and the configuration.
+
+    TensorRT-RTX puts inputs and outputs into the engine by their addresses. In the memory of a process those depend on all that
+    it did before, down to the length of its folder's name: four builds of a model with four outputs had three digests. A new
+    thread has memory of its own (the arenas of glibc's malloc), where the same work gives the same order.
+    """
+    with ThreadPoolExecutor(1) as apart:
+        builder, network = apart.submit(parse, trt, logger, model, settings).result()
+        read(builder, network)
+        return network, apart.submit(_built, trt, logger, builder, network, settings, tell).result()
+
+
+def _built(trt: Any, logger: Any, builder: Any, network: Any, settings: dict[str, Any], tell: Check) -> bytes:
+    config = configure(trt, builder, network, settings)
+    tell(trt, config)
+    return serialise(builder, network, config, logger)
+
+
+def aim(trt: Any, config: Any, capability: str) -> None:
+    """TensorRT-RTX builds for one compute capability, ``8.6``.
+
+    Without a count, it only logs that it does not know the index, and builds for all.
+    """
+    name = f"SM{capability.replace('.', '')}"
+    target = getattr(trt.ComputeCapability, name, None)
+    if target is None:
+        known = sorted(each for each in trt.ComputeCapability.__members__ if each.startswith("SM"))
+        raise BuildError(f"TensorRT-RTX {trt.__version__} builds for {', '.join(known)}, not for {name}")
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(target, 0) or config.get_compute_capability(0) != target:
+        raise BuildError(f"TensorRT-RTX did not take the compute capability {name}")
+
+
 def configure(trt: Any, builder: Any, network: Any, settings: dict[str, Any]) -> Any:
     """TensorRT's configuration with the kit's settings; each is read back where TensorRT tells it."""
     config = builder.create_builder_config()
@@ -194,10 +247,20 @@ class Kit:
         """The model that the engine is built from."""
         return self.folder / str(self.data["model"]["file"])
 
-    def stem(self, library: str, device: Device) -> str:
-        """The name of the engine for this TensorRT and this GPU."""
-        digest = settings_digest(self.data["settings"])
+    @property
+    def library(self) -> str:
+        """``tensorrt`` or ``tensorrt_rtx``."""
+        return str(self.data["library"])
+
+    def stem(self, version: str, device: Device) -> str:
+        """The name of the engine for this version of the library and this GPU."""
+        digest, library = settings_digest(self.data["settings"]), f"{SHORT[self.library]}{three(version)}"
         return engine_stem(self.data["tag"], self.data["model"]["sha256"], digest, library, device_text(device))
+
+    def device(self) -> Device:
+        """The GPU that engines are for: the one that is here, unless the kit names another by its compute capability."""
+        wanted = self.data["compute_capability"]
+        return Device("", str(wanted), 0, "") if wanted else find_device()
 
 
 def read_kit(folder: Path) -> Kit:
@@ -220,21 +283,22 @@ def sha256(path: Path) -> str:
     return found.hexdigest()
 
 
-def build(trt: Any, kit: Kit, device: Device, out: Path) -> Path:
-    """The engine in ``out``: built, or found there with a record that fits."""
+def build(trt: Any, kit: Kit, device: Device, out: Path, timings: Path | None = None) -> Path:
+    """The engine in ``out``: built, or found there with a record that fits. ``timings``: kernels' timings to begin with."""
     check_version(trt.__version__, kit.data)
-    stem = kit.stem(f"trt{three(trt.__version__)}", device)
+    stem = kit.stem(trt.__version__, device)
     engine, record = out / f"{stem}.engine", out / f"{stem}.json"
     if fits(engine, record, kit):
         return engine
     out.mkdir(parents=True, exist_ok=True)
-    cache = out / timing_name(trt.__version__, device) if kit.data["timing_cache"] else None
-    made, logger = _make(trt, kit, cache)
+    cache = out / timing_name(kit.library, trt.__version__, device) if kit.data["timing_cache"] else None
+    made, logger = _make(trt, kit, cache, timings)
     _replace(engine, made)
     facts = {
         "engine": {"file": engine.name, "sha256": hashlib.sha256(made).hexdigest(), "size": len(made)},
         "model": kit.data["model"],
         "settings": kit.data["settings"],
+        "library": kit.library,
         "tensorrt": trt.__version__,
         "device": asdict(device),
         "onnxruntime": ort_options(kit, stem, out),
@@ -245,31 +309,44 @@ def build(trt: Any, kit: Kit, device: Device, out: Path) -> Path:
     return engine
 
 
-def _make(trt: Any, kit: Kit, cache: Path | None) -> tuple[bytes, Any]:
-    settings, logger = kit.data["settings"], make_logger(trt)
-    builder, network = parse(trt, logger, kit.model.read_bytes(), settings)
-    config = configure(trt, builder, network, settings)
-    timing = None
+def _make(trt: Any, kit: Kit, cache: Path | None, timings: Path | None) -> tuple[bytes, Any]:
+    """The engine's bytes; ``cache`` gets the timings of its kernels."""
+    known = [path for path in (cache, timings) if path is not None and path.is_file()]
+    used: list[Any] = []
+
+    def tell(trt: Any, config: Any) -> None:
+        if kit.data["compute_capability"]:
+            aim(trt, config, kit.data["compute_capability"])
+        if cache is not None or timings is not None:
+            used.append(_timings(config, known[0] if known else None))
+
+    logger = make_logger(trt)
+    made = make(trt, logger, kit.model.read_bytes(), kit.data["settings"], tell=tell)[1]
     if cache is not None:
-        timing = config.create_timing_cache(cache.read_bytes() if cache.is_file() else b"")
-        config.set_timing_cache(timing, ignore_mismatch=False)
-    made = serialise(builder, network, config, logger)
-    if cache is not None and timing is not None:
-        _replace(cache, bytes(timing.serialize()))
+        _replace(cache, bytes(used[0].serialize()))
     return made, logger
 
 
-def timing_name(version: str, device: Device) -> str:
+def _timings(config: Any, path: Path | None) -> Any:
+    """A timing cache that the builder reads and adds to. BuildError for one of another TensorRT or another GPU."""
+    cache = config.create_timing_cache(path.read_bytes() if path else b"")
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        name = path.name if path else "a new timing cache"
+        raise BuildError(f"TensorRT does not take {name}: timings hold for one TensorRT on one GPU; build without it")
+    return cache
+
+
+def timing_name(library: str, version: str, device: Device) -> str:
     """Timings hold for one TensorRT on one GPU."""
-    return f"timing-trt{three(version)}-{device_text(device)}.cache"
+    return f"timing-{SHORT[library]}{three(version)}-{device_text(device)}.cache"
 
 
 def check_version(version: str, data: dict[str, Any]) -> None:
     """BuildError for a TensorRT that this kit does not know, or that the settings do not suit."""
-    major = int(version.split(".", maxsplit=1)[0])
-    if major not in MAJORS:
-        raise BuildError(f"TensorRT {version} is here; this kit knows {' and '.join(map(str, MAJORS))}")
-    if data["settings"]["dla_core"] is not None and major > MAJORS[0] and not data["half"]:
+    major, known = int(version.split(".", maxsplit=1)[0]), MAJORS[data["library"]]
+    if major not in known:
+        raise BuildError(f"{TITLES[data['library']]} {version} is here; this kit knows {' and '.join(map(str, known))}")
+    if data["settings"]["dla_core"] is not None and major > known[0] and not data["half"]:
         raise BuildError(
             f"TensorRT {version} takes its types from the model, which is float32, and the DLA computes in float16: "
             "nothing would run there. Build the kit from a float16 model, or with dla_core left out"
@@ -306,11 +383,12 @@ def main(arguments: list[str] | None = None) -> int:
     """0 when the engine is there, its path on stdout; 1 with the reason on stderr."""
     reader = argparse.ArgumentParser(description="Build this kit's TensorRT engine on this device.")
     reader.add_argument("--out", type=Path, default=Path("engines"), help="folder for engines (default: engines)")
+    reader.add_argument("--timings", type=Path, help="timings of kernels to begin with: timing-*.cache of an earlier build")
     reader.add_argument("--options", action="store_true", help="print ONNX Runtime's provider options for it as JSON")
     given = reader.parse_args(arguments)
     try:
         kit = read_kit(Path(__file__).resolve().parent)
-        engine = build(load_tensorrt(), kit, find_device(), given.out)
+        engine = build(load_library(kit.library), kit, kit.device(), given.out, given.timings)
     except BuildError as error:
         sys.stderr.write(f"build_engine.py: {error}\n")
         return 1
@@ -319,14 +397,28 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def load_tensorrt() -> Any:
-    """TensorRT's Python module."""
+def load_library(library: str) -> Any:
+    """The library's Python module; TensorRT-RTX's is the same under another name. BuildError where there is none."""
+    return _module(TENSORRT, "install python3-libnvinfer, or use build_engine.sh") if library == TENSORRT else _load_rtx()
+
+
+def _load_rtx() -> Any:
+    """Its libraries may lie in ONNX Runtime's plug-in. That is found and not imported: it would write links into its folder."""
+    found = importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx")
+    folder = Path(found.origin).parent if found and found.origin else None
+    for name in ("libtensorrt_rtx.so.*", "libtensorrt_onnxparser_rtx.so.*"):  # in this order: the second needs the first
+        for path in sorted(folder.glob(name)) if folder else ():
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    name = next((each for each in (RTX, f"{RTX}_bindings") if importlib.util.find_spec(each)), RTX)
+    return _module(name, "pip install tensorrt-rtx")
+
+
+def _module(name: str, hint: str) -> Any:
     try:
-        return importlib.import_module("tensorrt")
+        return importlib.import_module(name)
     except ImportError as error:
-        raise BuildError(
-            f"TensorRT's Python module is not here ({error}): install python3-libnvinfer, or use build_engine.sh"
-        ) from None
+        title = TITLES[RTX if name.startswith(RTX) else TENSORRT]
+        raise BuildError(f"{title}'s Python module is not here ({error}): {hint}") from None
 
 
 if __name__ == "__main__":

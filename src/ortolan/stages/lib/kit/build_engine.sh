@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Build this model's TensorRT engine with trtexec on the device that will run it.
 #
-#   bash build_engine.sh [FOLDER]      engines go to FOLDER (engines, unless told)
+#   bash build_engine.sh [FOLDER [TIMINGS]]      engines go to FOLDER (engines, unless told)
+#
+# TIMINGS is the timing-*.cache of an earlier build, to begin with.
 #
 # The engine's name tells the model, the settings, TensorRT's version and the GPU. An engine that is there under that name, with
 # a record that fits, is not built again. build_engine.py does the same with TensorRT's Python module.
@@ -103,7 +105,11 @@ if [ -n "$dla_core" ]; then
 elif [ "$major" = 10 ]; then
     command+=(--stronglyTyped) # TensorRT 11 always is
 fi
-[ "$timing_cache" = no ] || command+=(--timingCacheFile="$out/timing-trt$version-$device.cache")
+if [ "$timing_cache" = yes ]; then
+    timings=$out/timing-trt$version-$device.cache
+    [ -z "${2:-}" ] || [ -e "$timings" ] || cp -- "$2" "$timings"
+    command+=(--timingCacheFile="$timings")
+fi
 
 printf 'building %s\n' "$engine" >&2
 printf ' %q' "${command[@]}" >&2
