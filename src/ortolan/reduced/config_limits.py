@@ -9,10 +9,11 @@ from .config import Config, Operator
 from .config_kernels import around, forms, having, tables, untaken
 from .config_types import each
 
-OFF = frozenset({"ML_OPS", "OPTIONAL_TYPE", "SPARSE_TENSORS", "FLOAT8_TYPES"})
-"""What a reduced runtime leaves out: CMake's ``onnxruntime_DISABLE_…``."""
+OFF = frozenset({"OPTIONAL_TYPE", "SPARSE_TENSORS", "FLOAT8_TYPES", "RE2"})
+"""What a reduced runtime leaves out: CMake's ``onnxruntime_DISABLE_…``, and the library of regular expressions."""
 _OPTIONAL = frozenset({"Optional", "OptionalGetElement", "OptionalHasElement"})
 _SPARSE = frozenset({"SparseToDenseMatMul"})
+_EXPRESSIONS = frozenset({"RegexFullMatch", "Tokenizer"})
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,10 @@ def _flagged(one: Operator, needed: Config, off: Collection[str]) -> Barred | No
         "OPTIONAL_TYPE": "values that may be absent" if one.domain == "ai.onnx" and one.name in _OPTIONAL else "",
         "SPARSE_TENSORS": "sparse tensors" if one.name in _SPARSE else "",
         "FLOAT8_TYPES": f"8-bit floats ({', '.join(float8)})" if float8 else "",
+        "RE2": "regular expressions" if one.name in _EXPRESSIONS else "",
     }
-    for flag, what in reasons.items():
-        if what and flag in off:
-            return Barred(one, f"a reduced runtime is built without {what} (onnxruntime_DISABLE_{flag})")
-    return None
+    left = [what for flag, what in reasons.items() if what and flag in off]
+    return Barred(one, f"a reduced runtime is built without {left[0]}") if left else None
 
 
 def _unkerneled(one: Operator, version: str) -> Barred | None:

@@ -95,12 +95,12 @@ def _kernels(one: Need, version: str) -> Gate:
 
 def _with_nodes(found: Barred, one: Need) -> str:
     nodes = concerned(Lack(found.operator, "operator", None), _nodes(one))
-    return f"{found} (nodes {_some(nodes)})" if nodes else str(found)
+    return f"{found} (nodes {some(nodes)})" if nodes else str(found)
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first three of many."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few of many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _nodes(one: Need) -> list[ort_file.Node]:
@@ -114,7 +114,8 @@ def _missing(one: Need, within: Config) -> list[Missing]:
 
 
 def _within(one: Need, missing: Iterable[Missing], path: Path | None) -> Gate:
-    told = [f"{each.lack}: {_some(each.nodes)}" for each in missing]
+    told = [f"{each.lack} at {some(each.nodes)}" for each in missing]
     count = len(one.config.operators)
     outcome = Outcome.FAIL if told else Outcome.PASS
-    return Gate(WITHIN, one.subject, outcome, f"{count - len(told)} of {count} operators", f"in {path}", "; ".join(told))
+    why = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "")
+    return Gate(WITHIN, one.subject, outcome, f"{count - len(told)} of {count} operators", f"in {path}", why)

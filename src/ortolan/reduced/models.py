@@ -39,11 +39,11 @@ class Need:
     @property
     def subject(self) -> str:
         """How gates and tables name it."""
-        return self.model if self.of == "build" else f"{self.model} ({self.tag})"
+        return self.model if self.of == "build" else self.tag
 
 
 def needs(root: Path, target: str, models: Sequence[str] = (), also: Sequence[str] = ()) -> list[Need]:
-    """Of the last builds of the named models, or else of all of the target, and of the releases ``also``; each tag once.
+    """Of the last builds of the named models, or else of all of the target, and of the releases ``also``, sorted by name.
 
     OrtolanError where one is not built, its files are not those that were built, or it has no configuration with types.
     """
@@ -53,7 +53,7 @@ def needs(root: Path, target: str, models: Sequence[str] = (), also: Sequence[st
     records = builds(root / "build", target, models)
     if not models:
         _check_all(project, device, {path.stem for path in records})
-    built = [_of_build(record) for record in records]
+    built = sorted(map(_of_build, records), key=lambda one: one.model)
     released = [_of_release(root, named, target) for named in dict.fromkeys(also)]
     return [*built, *{one.tag: one for one in released}.values()]
 

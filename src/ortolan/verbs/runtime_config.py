@@ -13,11 +13,13 @@ from invoke.exceptions import Exit
 from ..digest import of_bytes
 from ..errors import GateError, OrtolanError
 from ..recipe.project import Project
-from ..reduced.config_make import Configured, Missing, Wanted, configure
+from ..reduced.config_make import Configured, Missing, Wanted, configure, some
 from ..reduced.config_types import told
 from ..report import coloured
 from ..report.tables import gate_table, table
 from .lists import dump
+
+_SHOWN = 6  # nodes of a row; --json has all
 
 
 def run(
@@ -57,7 +59,7 @@ def _typed(typed: bool) -> str:
 def _missing(missing: tuple[Missing, ...]) -> list[str]:
     rows = [
         (one.subject, one.lack.operator.domain, str(one.lack.operator.opset), one.lack.operator.name, told(one.lack.types),
-         one.lack.there or "nothing", ", ".join(one.nodes))
+         one.lack.there or "nothing", some(one.nodes, _SHOWN))
         for one in missing
     ]  # fmt: skip
     return table(("model", "domain", "opset", "operator", "needs", "there is", "nodes"), rows)
