@@ -38,6 +38,10 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     facts = {"library": kit.library, **json.loads(record.read_text(encoding="utf-8")), "name": engine.name}
     facts["engine"]["file"] = params["file"]
     facts["onnxruntime"] = build_engine.ort_options(kit, engine.stem, Path(_ENGINES))
+    gpu = facts["device"]
+    facts["device_text"] = build_engine.device_text(
+        build_engine.Device(gpu["gpu"], gpu["compute_capability"], gpu["multiprocessors"], "")
+    )
     (out / "engine.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return facts
 

@@ -1,0 +1,136 @@
+"""The gates of what ships on a device over ssh: whether it is one of the target's, what the files do there, and its engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..artifact import SHIPPED, Gate, Outcome, Precision
+from ..errors import OrtolanError
+from ..execute import Result
+from ..outputs.made import ROUNDING, rounded, unseen
+from ..place import HostError
+from ..recipe.rules import CPU
+from ..sources import Job
+from ..stages.lib.kit import build_engine
+from .common import FP32, judge, reasons, worst
+
+ON_DEVICE = "on-device"
+_EXACT = frozenset({CPU, "XnnpackExecutionProvider", "AzureExecutionProvider"})
+"""Providers that compute float32 in float32."""
+
+
+def fits(name: str, job: Job, measured: str, problems: Sequence[str]) -> Gate:
+    """Whether a device is of the target's platform, and its ONNX Runtime of the fleet."""
+    recipe = job.target.recipe
+    limit = f"{recipe.platform}, {recipe.runtime.package} {' or '.join(recipe.runtime.versions)}"
+    return judge(f"device {name}", SHIPPED, not problems, measured, limit, "; ".join(problems))
+
+
+def checked(name: str, title: str, job: Job, version: str, result: Result, precision: Precision) -> list[Gate]:
+    """The gates of a step that ran ``verify`` on a device of this ``name``, on what ships."""
+    at = f"{version} {name}"
+    if not result.ok:
+        return [judge(f"load@{at}", SHIPPED, good=False, measured="did not run", limit="", why=trouble(result))]
+    facts = result.facts
+    gates = [_loads(at, title, facts), _golden(at, job, facts, precision)]
+    gates += [_ort(at, facts, precision)] if facts.get("ort") else []
+    return [*gates, _providers(at, job, facts)]
+
+
+def trouble(result: Result) -> str:
+    """Why a step has no facts."""
+    if result.refused:
+        return "; ".join(filter(None, (result.refused["what"], result.refused["why"], result.refused["hint"])))
+    if result.error:
+        return words(result.error)
+    return f"{result.skipped.label} has no result" if result.skipped else "it has no result"
+
+
+def words(error: OrtolanError) -> str:
+    """An error on one line; the log of a step that failed is long, and its end is kept in the folder that the hint names."""
+    why = " ".join(error.why.split()) if isinstance(error, HostError) else ""
+    return "; ".join(filter(None, (error.what, why, error.hint)))
+
+
+def _loads(at: str, title: str, facts: Mapping[str, Any]) -> Gate:
+    onnx = facts["onnx"]
+    measured = f"runs on {title}" if onnx["runs"] else "opens, fails to run" if onnx["opens"] else "refused"
+    why = "; ".join([*facts["limits"], *([onnx["error"]] if onnx["error"] else [])])
+    return judge(f"load@{at}", SHIPPED, onnx["runs"], measured, "", "" if onnx["runs"] else why)
+
+
+def _golden(at: str, job: Job, facts: Mapping[str, Any], precision: Precision) -> Gate:
+    """What the model gives there is what it gives here as it is written. Fewer bits, and accelerators, may round otherwise."""
+    name, onnx, tolerance = f"golden@{at}", facts["onnx"], job.model.recipe.parity
+    exact = precision == FP32 and set(facts["registered"]) <= _EXACT
+    limit = f"as here: atol {tolerance.atol:g} + rtol {tolerance.rtol:g}" + ("" if exact else f", or SNR ≥ {ROUNDING:g} dB")
+    if not onnx["runs"]:
+        return Gate(name, SHIPPED, Outcome.NOT_RUN, limit=limit, why="the model did not run")
+    if onnx["close"] or exact:
+        return judge(name, SHIPPED, onnx["close"], worst(onnx["outputs"]), limit, reasons(onnx["outputs"]))
+    near, seen, why = rounded(onnx["outputs"].values(), close=False)
+    return judge(name, SHIPPED, near, seen, limit, "" if near else "; ".join(why))
+
+
+def _ort(at: str, facts: Mapping[str, Any], precision: Precision) -> Gate:
+    """The .ort file runs there and gives what the .onnx gives there."""
+    ort, limit, name = facts["ort"], "runs, equals .onnx", f"ort@{at}"
+    if not ort["runs"]:
+        return judge(name, SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
+    near, _, _ = rounded(ort["outputs"].values(), ort["close"])
+    good = ort["close"] or (precision != FP32 and near)
+    measured = f"{worst(ort['outputs'])} ({ort['against']})"
+    return judge(name, SHIPPED, good, measured, limit, "" if good else reasons(ort["outputs"]))
+
+
+def _providers(at: str, job: Job, facts: Mapping[str, Any]) -> Gate:
+    """Every provider of the recipe is there, starts, and took nodes; one that is listed and does not start is a failure."""
+    name, wanted = f"providers@{at}", [one.name for one in job.target.recipe.provider]
+    absent = [one for one in wanted if one not in facts["offered"]]
+    dead = [one for one in wanted if one not in absent and one not in facts["registered"] and facts["onnx"]["opens"]]
+    placed = facts["placed"]
+    idle = [one for one in wanted if placed is not None and one not in {*absent, *dead, CPU} and not placed.get(one)]
+    took = ", ".join(f"{one} {count} nodes" for one, count in (placed or {}).items())
+    measured = took or ", ".join(facts["registered"])
+    if dead:
+        why = f"{', '.join(dead)}: listed, and does not start: its libraries or its driver are missing there, or too old"
+        return judge(name, SHIPPED, good=False, measured=measured, limit="", why=why)
+    after = "every node runs on the CPU" if not set(wanted) - {*absent, CPU} else "the next provider takes its nodes"
+    how = "install or build an ONNX Runtime that has it there, or leave it out of the recipe (./inv doctor --host says more)"
+    lacks = f"{', '.join(absent)}: not in the device's ONNX Runtime: {after}; {how}" if absent else ""
+    slow = f"{', '.join(idle)}: is there, and took no node" if idle else ""
+    why = "; ".join(filter(None, (lacks, slow)))
+    return unseen(name, why, measured) if why else judge(name, SHIPPED, good=True, measured=measured, limit="")
+
+
+def summed_up(gates: Sequence[Gate], seen: Sequence[str]) -> list[Gate]:
+    """The gates of what ships, of which ``on-device`` passes when devices ran it all; it names what was ``seen``."""
+    if not seen:
+        return list(gates)
+    return [_seen(gate, seen) if gate.name == ON_DEVICE else gate for gate in gates]
+
+
+def _seen(gate: Gate, seen: Sequence[str]) -> Gate:
+    measured = "; ".join(filter(None, (f"ran on {', '.join(seen)}", gate.measured)))
+    return replace(gate, outcome=Outcome.PASS, measured=measured, why="how fast it is: ./inv bench --host")
+
+
+def built(name: str, gpu: str, wanted: Mapping[str, str], result: Result) -> Gate:
+    """The engine is there, is what its record says, and is of the very device that was asked; ``wanted`` says of what it is made.
+
+    ``wanted``: ``TensorRT``, its version in three numbers, and ``device``, as engines' names have it.
+    """
+    limit = "built there, as its record says"
+    if not result.ok:
+        return judge(name, SHIPPED, good=False, measured="not built", limit=limit, why=trouble(result))
+    facts, output = result.facts, result.output("model.engine")
+    found = {"TensorRT": build_engine.three(facts["tensorrt"]), "device": str(facts["device_text"])}
+    problems = [
+        f"{key} is {found[key]}, and was {text} when the build began" for key, text in wanted.items() if found[key] != text
+    ]
+    if output.digest != f"sha256:{facts['engine']['sha256']}" or output.size != facts["engine"]["size"]:
+        problems.append("its record is of another file: what came back is not what was built")
+    measured = ", ".join(filter(None, (f"{output.size:,} B", gpu, f"by {facts['built_by']}")))
+    return judge(name, SHIPPED, not problems, measured, limit, "; ".join(problems))
