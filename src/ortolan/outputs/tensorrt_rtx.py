@@ -7,6 +7,8 @@ from typing import Any
 
 from ..artifact import Gate
 from ..recipe.outputs import RtxEngines
+from ..sources import Job
+from ..step import Step
 from .made import Facts, Made, Shipping, gate, unseen
 
 RUNTIMES = ("tensorrt-rtx",)
@@ -38,6 +40,32 @@ def plan(given: Shipping, table: RtxEngines) -> Made:
     files = {_file(name): step["model.engine"] for name, step in steps.items()}
     first = next(iter(steps.values()))
     return Made(files, steps, {provider.name: first["evidence.json"]}, _judge, _about)
+
+
+def kits(job: Job, made: Made, tag: str) -> Mapping[str, Step]:
+    """The kits that a device carries out with its own release of TensorRT-RTX, which alone opens them: ``{note: step}``."""
+    return {name: _kit(job, step, tag) for name, step in made.steps.items()}
+
+
+def _kit(job: Job, step: Step, tag: str) -> Step:
+    """With the settings of an engine that is built here."""
+    same = {name: step.params[name] for name in ("profiles", "workspace", "tf32")}
+    capability = str(step.params["compute_capability"]).removeprefix("SM")
+    return job.step(
+        "engine_kit",
+        dict(step.inputs),
+        note=f"sm{capability}",
+        tag=tag,
+        model_file="model.onnx",
+        tensorrt="",
+        dla_core=None,
+        gpu_fallback=False,
+        timing_cache=False,
+        options=dict(step.params["provider"]["options"]),
+        library="tensorrt_rtx",
+        compute_capability=f"{capability[:-1]}.{capability[-1]}",
+        **same,
+    )
 
 
 def _judge(facts: Facts) -> list[Gate]:
