@@ -62,7 +62,7 @@ def fetch(source: Source, packages: Sequence[str], folder: Path) -> list[Path]:
     settings = folder / "apt.conf"
     own = _SETTINGS.format(folder=folder, architecture=source.architecture, user="root" if os.geteuid() == 0 else "")
     settings.write_text("\n".join([*_reaching(), own]))
-    line = f"deb [arch={source.architecture} signed-by={source.keyring}] {_mirror(source)} {source.suite} main\n"
+    line = f"deb [arch={source.architecture} signed-by={source.keyring}] {mirror(source)} {source.suite} main\n"
     (folder / "etc/apt/sources.list").write_text(line)
     _apt(["update", "--error-on=any"], settings)
     _apt(["install", "--yes", "--download-only", *packages], settings)
@@ -82,7 +82,7 @@ def _reaching() -> list[str]:
     return [line for line in said.splitlines() if _LAYOUT.match(line)]
 
 
-def _mirror(source: Source) -> str:
+def mirror(source: Source) -> str:
     """The machine's own mirror of the suite, else that of the recipe."""
     said = _run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]

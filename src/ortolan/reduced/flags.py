@@ -1,0 +1,67 @@
+"""CMake's flags of a reduced runtime, from the recipe's knobs, the platform and the operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .config import Config
+from .pinned import Platform
+
+BUILD = "/build"
+"""Where the tree lies in the root file system: always the same, so that no path of this machine gets into the bytes."""
+_GLUE = ("abseil_cpp", "date", "eigen", "flatbuffers", "gsl", "mp11", "nlohmann_json", "re2", "utf8_range")
+_SAME = f"-ffile-prefix-map={BUILD}=."
+_ON = (
+    "MINIMAL_BUILD", "REDUCED_OPS_BUILD", "BUILD_SHARED_LIB", "DISABLE_RTTI", "DISABLE_ABSEIL", "DISABLE_SPARSE_TENSORS",
+    "DISABLE_OPTIONAL_TYPE", "DISABLE_FLOAT8_TYPES",
+)  # fmt: skip
+_OFF = ("BUILD_UNIT_TESTS", "ENABLE_CPUINFO", "ENABLE_CPU_FP16_OPS")
+_ML = "ai.onnx.ml"
+XNNPACK = ("googlexnnpack", "pthreadpool", "fp16", "fxdiv", "psimd", "pytorch_cpuinfo")
+"""What a build with XNNPACK needs the sources of, by ONNX Runtime's names for them (its cmake/deps.txt)."""
+SHIM = f"{BUILD}/old_libc.o"
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What the recipe decides: ``[outputs] reduced_runtime``."""
+
+    exceptions: bool = True
+    static_cxx: bool = True
+    xnnpack: bool = False
+
+
+def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> dict[str, str]:
+    """CMake's names and values. Operators of ``ai.onnx.ml`` are built in where the configuration has some."""
+    ml = any(operator.domain == _ML for operator in config.operators)
+    told = {f"onnxruntime_{name}": "ON" for name in _ON} | {f"onnxruntime_{name}": "OFF" for name in _OFF}
+    told |= {
+        "onnxruntime_DISABLE_ML_OPS": "OFF" if ml else "ON",
+        "onnxruntime_DISABLE_EXCEPTIONS": "OFF" if knobs.exceptions else "ON",
+        "ONNX_CUSTOM_PROTOC_EXECUTABLE": "/usr/bin/protoc",
+        "protobuf_WITH_ZLIB": "OFF",
+        "safeint_SOURCE_DIR": "/usr/include/safeint",
+        "FETCHCONTENT_FULLY_DISCONNECTED": "ON",
+        "CMAKE_BUILD_TYPE": "MinSizeRel",
+        "CMAKE_C_COMPILER": f"{platform.triple}-gcc",
+        "CMAKE_CXX_COMPILER": f"{platform.triple}-g++",
+        **{f"CMAKE_{language}_FLAGS": _SAME for language in ("C", "CXX", "ASM")},
+        **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/glue/{name}" for name in _GLUE},
+        **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in ("onnx", "protobuf")},
+    }
+    return dict(sorted((told | _crossing(platform, cross) | _static(knobs) | _xnnpack(knobs)).items()))
+
+
+def _crossing(platform: Platform, cross: bool) -> dict[str, str]:
+    return {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": platform.processor} if cross else {}
+
+
+def _static(knobs: Knobs) -> dict[str, str]:
+    return {"CMAKE_SHARED_LINKER_FLAGS": f"-static-libstdc++ -static-libgcc {SHIM}"} if knobs.static_cxx else {}
+
+
+def _xnnpack(knobs: Knobs) -> dict[str, str]:
+    if not knobs.xnnpack:
+        return {}
+    own = {f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in XNNPACK}
+    return own | {"onnxruntime_EXTENDED_MINIMAL_BUILD": "ON", "onnxruntime_USE_XNNPACK": "ON", "onnxruntime_ENABLE_CPUINFO": "ON"}

@@ -1,0 +1,57 @@
+"""One build of a reduced runtime: what it is made of, and the keys by which its tree and its result are found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import digest
+from .config import Config
+from .edits import Patch
+from .flags import Knobs
+from .root import Root
+from .sources import Source
+from .tree import GLUE
+
+_HOW = 1  # counts up when the way of building changes its bytes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a library is built from, and nothing else: two that are equal have equal libraries."""
+
+    platform: str
+    config: Config
+    knobs: Knobs
+    flags: Mapping[str, str]
+    sources: Sequence[Source]
+    patches: Sequence[Patch]
+    root: Root
+
+    @property
+    def tree(self) -> str:
+        """The key of the build tree: all but the configuration."""
+        return digest.of_json("tree", self._same())
+
+    @property
+    def key(self) -> str:
+        """The key of the library."""
+        return digest.of_json("reduced", self._same() | {"config": self.config.text()})
+
+    def _same(self) -> dict[str, Any]:
+        return {
+            "how": _HOW,
+            "platform": self.platform,
+            "knobs": asdict(self.knobs),
+            "flags": dict(self.flags),
+            "sources": {source.pinned.name: source.digest for source in self.sources},
+            "patches": [patch.digest for patch in self.patches],
+            "glue": digest.of_tree(_files(GLUE)),
+            "toolchain": self.root.digest,
+        }
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): digest.of_file(path) for path in folder.rglob("*") if path.is_file()}

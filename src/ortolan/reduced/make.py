@@ -1,0 +1,150 @@
+"""Makes a reduced runtime: recalled where it was made before, else compiled in a tree that goes on from the last build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import digest
+from ..disk import disk, json_bytes, part_of, remove, sweep, write_json
+from ..errors import OrtolanError
+from . import compile as compiler
+from . import record, sources, tree
+from .config import NAME as CONFIG
+from .config import Config
+from .edits import edits
+from .flags import XNNPACK, Knobs, flags
+from .job import Work
+from .pinned import Pins
+from .root import ensure
+
+CURRENT = "current.json"
+LICENCES = "licences"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody asks for. ``given``: a folder with the sources; None: they are fetched, and kept in ``cache``."""
+
+    platform: str
+    config: Config
+    knobs: Knobs
+    given: Path | None
+    cache: Path
+    mirrors: Sequence[str]
+    jobs: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """A reduced runtime in the cache. ``seconds``: processor time that compiling it took; None where it was there already."""
+
+    folder: Path
+    record: dict[str, Any]
+    seconds: float | None
+
+    @property
+    def key(self) -> str:
+        """The digest of all that it was built from."""
+        return str(self.record["key"])
+
+
+def planned(pins: Pins, wanted: Wanted, say: Callable[[str], object] = str) -> Work:
+    """What is built, with everything that it is built from at hand. OrtolanError for whatever cannot be used."""
+    found = (
+        sources.given(pins, wanted.given)
+        if wanted.given
+        else sources.fetched(pins, [*wanted.mirrors, *pins.mirrors], wanted.cache / "sources", say)
+    )
+    if wanted.knobs.xnnpack:
+        _refuse_xnnpack(pins, wanted)
+    root = ensure(pins.root, wanted.platform, wanted.cache / "roots", say)
+    told = flags(wanted.knobs, root.platform, wanted.config, cross=root.cross)
+    patches = edits({source.pinned.name: source.pinned.version for source in found})
+    return Work(wanted.platform, wanted.config, wanted.knobs, told, found, patches, root)
+
+
+def _refuse_xnnpack(pins: Pins, wanted: Wanted) -> None:
+    why = f"a build with it needs the sources of {', '.join(XNNPACK)}, which Debian's {pins.onnxruntime} comes without"
+    hint = "leave xnnpack = false in [outputs] reduced_runtime"
+    raise OrtolanError("these sources have no XNNPACK", where=str(wanted.given or "the pinned sources"), why=why, hint=hint)
+
+
+def made(work: Work, cache: Path, jobs: int, say: Callable[[str], object], line: Callable[[str], object] = str) -> Made:
+    """The library of ``work``, its record and its licences, in a folder of the cache; compiled where it is not there yet."""
+    place = cache / "results" / digest.short(work.key)
+    known = _sound(place)
+    if known is not None:
+        return Made(place, known, None)
+    before = compiler.cpu_seconds()
+    with tree.opened(cache / "trees" / digest.short(work.tree), work.root, work.sources, work.patches, say) as opened:
+        say("configuring" if not opened.configured else "compiling what the change of operators needs")
+        library = compiler.library(opened, work.config, work.flags, jobs, line)
+        told = record.record(work, library, _readelf(opened), work.sources[0].pinned.version)
+        _keep(place, opened, work, told, library)
+    return Made(place, told, compiler.cpu_seconds() - before)
+
+
+def put(result: Made, folder: Path) -> Path:
+    """Copy a result into ``build/<target>/runtime/`` and make it the current one."""
+    place = folder / result.folder.name
+    if _sound(place) != result.record:
+        with _new(place) as part:
+            for path in result.folder.rglob("*"):
+                if path.is_file():
+                    target = part / path.relative_to(result.folder)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(path.read_bytes())
+    write_json(folder / CURRENT, {"key": result.key, "folder": place.name})
+    return place
+
+
+def _sound(place: Path) -> dict[str, Any] | None:
+    """The record, when the library has the digest that it says."""
+    try:
+        told: dict[str, Any] = json.loads((place / record.NAME).read_text())
+        whole = digest.of_file(place / told["library"]["file"]) == told["library"]["digest"] and (place / CONFIG).is_file()
+    except (OSError, ValueError, KeyError):
+        return None
+    return told if whole else None
+
+
+def _readelf(opened: tree.Tree) -> str:
+    """What readelf, of the root file system, tells of the library."""
+    lines: list[str] = []
+    told = [f"{opened.root.platform.triple}-readelf", "--wide", "--dynamic", "--version-info", compiler.LIBRARY]
+    if opened.run(told, lines.append):
+        raise OrtolanError("the library cannot be read", where=str(opened.place / tree.LOG), why=opened.tail(4))
+    return "\n".join(lines) + "\n"
+
+
+def _keep(place: Path, opened: tree.Tree, work: Work, told: dict[str, Any], library: Path) -> None:
+    with _new(place) as part:
+        (part / compiler.LIBRARY).write_bytes(library.read_bytes())
+        (part / record.NAME).write_bytes(json_bytes(told))
+        (part / CONFIG).write_text(work.config.text())
+        (part / LICENCES).mkdir()
+        for name, text in record.licences(work, opened.place).items():
+            (part / LICENCES / name).write_bytes(text)
+        (part / tree.LOG).write_bytes((opened.place / tree.LOG).read_bytes())
+
+
+@contextmanager
+def _new(place: Path) -> Iterator[Path]:
+    """A folder that takes the place of ``place`` once it is whole."""
+    with disk(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sweep(place.parent)
+        part = part_of(place)
+        try:
+            remove(part)
+            part.mkdir()
+            yield part
+            remove(place)
+            part.rename(place)
+        finally:
+            remove(part)

@@ -1,0 +1,73 @@
+"""``runtime.json``: what a reduced runtime was built from, and what its library is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .. import digest
+from . import elf
+from .compile import LIBRARY
+from .job import Work
+
+NAME = "runtime.json"
+VERSION = 1
+
+
+def record(work: Work, library: Path, readelf: str, onnxruntime: str) -> dict[str, Any]:
+    """The record of a stripped library, of which ``readelf`` is what that program tells. No paths, no times."""
+    return {
+        "runtime_version": VERSION,
+        "key": work.key,
+        "onnxruntime": onnxruntime,
+        "platform": work.platform,
+        "config": digest.of_bytes(work.config.text().encode()),
+        "sources": [*_sources(work), *_headers(work)],
+        "flags": dict(work.flags),
+        "patches": [{"file": patch.path.name, "digest": patch.digest, "why": patch.why} for patch in work.patches],
+        "toolchain": {"compiler": work.root.compiler, "version": work.root.version, "packages": work.root.digest},
+        "knobs": asdict(work.knobs),
+        "library": {"file": LIBRARY, "digest": digest.of_file(library), "size": library.stat().st_size},
+        "needed": elf.needed(readelf),
+        "symbol_versions": dict(elf.symbol_versions(readelf)),
+    }
+
+
+def licences(work: Work, tree: Path) -> dict[str, bytes]:
+    """The texts of the licences that the library is under, by file name; those of the sources lie in ``tree``."""
+    own = {
+        f"{source.pinned.name}-{Path(name).stem}.txt": tree / source.pinned.name / name
+        for source in work.sources
+        for name in source.pinned.licences
+    }
+    debian = {f"{name}.txt": path for name in _compiled_in(work) if (path := work.root.licence(name))}
+    return {name: path.read_bytes() for name, path in sorted({**own, **debian}.items())}
+
+
+def _sources(work: Work) -> list[dict[str, str]]:
+    return [
+        {
+            "name": source.pinned.name,
+            "version": source.pinned.version,
+            "file": source.file,
+            "digest": source.digest,
+            "licence": source.pinned.licence,
+        }
+        for source in work.sources
+    ]
+
+
+def _headers(work: Work) -> list[dict[str, str]]:
+    return [{"name": name, **told} for name, told in _compiled_in(work).items()]
+
+
+def _compiled_in(work: Work) -> Mapping[str, Mapping[str, str]]:
+    """The packages that leave code in the library: headers, and the C++ runtime where it is linked in."""
+    found = {name: told for name, told in work.root.packages.items() if "licence" in told}
+    if work.knobs.static_cxx:
+        runtime = {name: told for name, told in work.root.packages.items() if name.startswith("libstdc++-") and "-dev" in name}
+        found |= {name: {**told, "licence": "GPL-3.0-or-later WITH GCC-exception-3.1"} for name, told in runtime.items()}
+    keys = ("version", "file", "digest", "licence")
+    return {name: {key: told[key] for key in keys} for name, told in sorted(found.items())}
