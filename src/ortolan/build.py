@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import digest, gates, plan, runtime
+from . import carried, digest, gates, plan, runtime
 from .artifact import Artifact, Gate, Outcome, Precision
 from .assemble import assemble
 from .cache import Cache
+from .carried import Checks, Misfits
 from .contract import BESIDE
 from .disk import json_bytes, sweep, write_json
 from .emulation import Emulation, prepare
@@ -20,6 +22,7 @@ from .events import Emit, Event
 from .execute import Executor, Results, weights_of
 from .execute import sweep as sweep_work
 from .manifest import NAME, Manifest
+from .outputs.reduced_runtime import LIBRARY
 from .package import find_templates, image_locks, pack
 from .plan import Candidates, Shipment
 from .platforms import host_platform
@@ -39,7 +42,8 @@ class Options:
     """Where a build keeps things and how wide it runs.
 
     ``runtimes`` and ``templates`` are the folders with runtime descriptions and with kinds of templates, nearest first.
-    ``emulation``: what ships for 64-bit ARM is checked on an emulated one, where that can be.
+    ``emulation``: what ships for 64-bit ARM is checked on an emulated one, where that can be. ``misfits``: who compares what a
+    model needs with what a reduced runtime was built for.
     """
 
     cache: Cache
@@ -48,6 +52,7 @@ class Options:
     templates: Sequence[Path] = ()
     jobs: int = 0
     emulation: bool = False
+    misfits: Misfits | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,12 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     ships = [plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen]
     checks = [step for c, ship in zip(chosen, ships, strict=True) for step in arm.checks(c.job, ship).values()]
     results |= executor.run([*(step for ship in ships for step in ship.steps()), *checks])
-    shipped = {id(c): _ship(c, ship, results, executor, options) for c, ship in zip(chosen, ships, strict=True)}
+    with tempfile.TemporaryDirectory(prefix="ortolan-") as folder:
+        proofs = [_proof(c, ship, results, executor, options, Path(folder)) for c, ship in zip(chosen, ships, strict=True)]
+        results |= executor.run([step for proof in proofs if proof for step in proof.steps()], results) if any(proofs) else {}
+        shipped = {
+            id(c): _ship(c, ship, proof, results, executor, options) for c, ship, proof in zip(chosen, ships, proofs, strict=True)
+        }
     ended = [shipped.get(id(half), half) for half in halves]
     return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
 
@@ -160,27 +170,49 @@ def _choose(job: Job, found: Candidates, results: Results, arm: Emulation) -> _C
     return _Chosen(job, found, judged, precision, reason, hashed, arm)
 
 
-def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, options: Options) -> Built:
+@dataclass(frozen=True)
+class _Proof:
+    """What is known of the reduced runtime that a build carries, beside the facts of its library."""
+
+    checks: Checks
+    fits: Gate
+
+    def steps(self) -> tuple[Step, ...]:
+        return self.checks.steps()
+
+
+def _proof(
+    chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, options: Options, scratch: Path
+) -> _Proof | None:
+    """How the reduced runtime is checked by the build's own C program; None where the build carries none."""
+    if LIBRARY not in ship.files or failures(ship.steps(), results, set()):
+        return None
+    fits = carried.fits(ship, partial(_fetched, executor, results), options.misfits, scratch)
+    artifacts = list(_artifacts(ship, results, executor))
+    described = describe(chosen.job, _all_about(chosen, ship, artifacts, [], results), ship.steps(), results, executor)
+    try:
+        checks = carried.checks(chosen.job, ship, described, options.templates, chosen.emulation, scratch)
+    except OrtolanError as error:  # a template that cannot be rendered
+        checks = Checks(unrun=str(error), untimed=str(error))
+    return _Proof(checks, fits)
+
+
+def _ship(chosen: _Chosen, ship: Shipment, proof: _Proof | None, results: Results, executor: Executor, options: Options) -> Built:
     """Judge what would ship and put it in place when every gate lets it."""
     job, checks = chosen.job, chosen.emulation.checks(chosen.job, ship)
-    steps = (*chosen.found.steps(), *ship.steps(), *checks.values())
+    steps = (*chosen.found.steps(), *ship.steps(), *checks.values(), *(proof.steps() if proof else ()))
     keys = _keys(steps, results)
     errors = failures(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
-    said = _about(ship, results)
-    artifacts = {
-        _artifact(name, ref, results, said.get(name, {})): partial(_fetch, executor, ref, results)
-        for name, ref in _with_weights(ship.files, results).items()
-    }
+    artifacts = _artifacts(ship, results, executor)
     ships = gates.shipped(job, ship, list(artifacts), results, chosen.precision)
+    ships = carried.among(ships, [proof.fits, *proof.checks.judged(job, results)]) if proof else ships
     ships = chosen.emulation.judged(job, ships, checks, results, chosen.precision)
     judged = [*chosen.gates, *gates.waive(job, ships, chosen.hashed)]
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys, hashed=chosen.hashed)
-    session, golden = results[ship.session.id].facts, results[ship.golden.id].facts
-    loads = _loads(job, ship)
-    about = About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, list(artifacts), judged, session, golden, loads)
+    about = _all_about(chosen, ship, list(artifacts), judged, results)
     folder = options.output / job.target.name / chosen.tag
     try:
         described = describe(job, about, steps, results, executor)
@@ -189,6 +221,20 @@ def _ship(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor,
         return Built(job, chosen.tag, chosen.precision, gates=judged, errors=[error], steps=keys)
     assemble(folder, artifacts, packed.files | _beside(packed.manifest, judged))
     return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys, hashed=chosen.hashed)
+
+
+def _artifacts(ship: Shipment, results: Results, executor: Executor) -> dict[Artifact, partial[None]]:
+    """The files that ship, each with how it is put in its place."""
+    said = _about(ship, results)
+    return {
+        _artifact(name, ref, results, said.get(name, {})): partial(_fetch, executor, ref, results)
+        for name, ref in _with_weights(ship.files, results).items()
+    }
+
+
+def _all_about(chosen: _Chosen, ship: Shipment, artifacts: Sequence[Artifact], judged: Sequence[Gate], results: Results) -> About:
+    session, golden, loads = results[ship.session.id].facts, results[ship.golden.id].facts, _loads(chosen.job, ship)
+    return About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, artifacts, judged, session, golden, loads)
 
 
 def _beside(manifest: Manifest, judged: Sequence[Gate]) -> dict[str, bytes]:
@@ -204,6 +250,10 @@ def _with_weights(files: Mapping[str, Ref], results: Results) -> dict[str, Ref]:
 
 
 def _fetch(executor: Executor, ref: Ref, results: Results, to: Path) -> None:
+    executor.fetch(ref, to, results)
+
+
+def _fetched(executor: Executor, results: Results, ref: Ref, to: Path) -> None:
     executor.fetch(ref, to, results)
 
 
@@ -288,6 +338,9 @@ _MEDIA = {
     ".config": "text/plain",
     ".py": "text/x-python",
     ".sh": "text/x-shellscript",
+    ".so": "application/x-sharedlib",
+    ".txt": "text/plain",
+    ".h": "text/x-c",
 }
 """Media types of artifacts by suffix; all else is bytes."""
 

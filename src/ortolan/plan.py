@@ -9,6 +9,7 @@ from typing import Any
 from . import coverage, digest, origins, outputs, quantising
 from .artifact import FP32, Precision
 from .outputs import Made, Shipping
+from .outputs.reduced_runtime import LIBRARY
 from .quantising import Base, Lowered, Recovery
 from .sources import TOOLS, Job
 from .step import Ref, Source, Step
@@ -85,10 +86,11 @@ class Shipment:
 def tag_of(job: Job, hashed: str) -> str:
     """``<model>-<hash12>-opset<N>-ort<X.Y.Z>``: the model hash is the digest of the normalised model, the version the oldest.
 
-    Behind it stands what engines are built for: ``-sm86-sm89``.
+    Behind it stands what engines are built for: ``-sm86-sm89``; and of a reduced runtime the digest: ``-rt0123abcd``.
     """
     fleet = job.target.recipe.runtime
     marks = [f"-{table.mark}" for table in job.target.recipe.outputs.tables().values() if table.mark]
+    marks += [f"-rt{digest.short(job.library.files[LIBRARY], 8)}"] if job.library else []
     return f"{job.model.name}-{digest.short(hashed)}-opset{fleet.opset}-ort{job.oldest}{''.join(marks)}"
 
 

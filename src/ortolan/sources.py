@@ -21,6 +21,8 @@ TOOLS = "tools"
 """The runtime of the stages that work on graphs."""
 KERNELS = Path(__file__).parent / "kernels"
 """What is known of providers' kernels: a file for each table and version."""
+REDUCED = "reduced-runtime"
+"""The role of the files of a reduced ONNX Runtime."""
 _LIMIT = 1800.0  # seconds that a step of ours may take; those on the user's code have the recipe's time_limit
 
 
@@ -32,8 +34,9 @@ _OWN = frozenset({"onnxruntime-openvino"})
 class Job:
     """One model for one target.
 
-    ``trees`` holds the model's files by role: source, weights, calibration, evaluation, metric; and ``kernels:<provider>``, the
-    kernel tables of the target's providers. ``waivers`` are the project's, with the day by which they count.
+    ``trees`` holds the model's files by role: source, weights, calibration, evaluation, metric; ``kernels:<provider>``, the
+    kernel tables of the target's providers; and ``reduced-runtime``, the library that was built for the target. ``waivers`` are
+    the project's, with the day by which they count.
     """
 
     model: NamedModel
@@ -70,6 +73,11 @@ class Job:
     def runs_on(self, host: str) -> bool:
         """Whether the target's kernels are those of a machine of this platform: then timings there say something of it."""
         return host == self.target.recipe.platform and self.target.recipe.provider[0].name == CPU
+
+    @property
+    def library(self) -> Tree | None:
+        """The reduced ONNX Runtime that was built for the target, with its record, where there is one."""
+        return self.trees.get(REDUCED)
 
     def limits(self) -> dict[str, Any]:
         """What gates judge by: it is in no key, and decides what ships."""

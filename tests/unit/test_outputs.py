@@ -54,6 +54,28 @@ PAGE: dict[str, Any] = {
 DEAF = PAGE | {"options": {"ignored": ["enableInt64"]}}
 OTHER = PACKAGE | {"package": {"name": "onnxruntime-web", "version": "1.29.0"}}
 ABSENT = {"ran": False, "why": "chromium is not installed", "hint": "apt-get install chromium"}
+KNOBS = {"exceptions": True, "static_cxx": True, "xnnpack": False}
+ELF: dict[str, Any] = {
+    "machine": "amd64", "soname": "libonnxruntime.so.1", "needed": ["libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"],
+    "runpath": "", "versions": {"libc.so.6": ["GLIBC_2.2.5", "GLIBC_2.34"]}, "stripped": True,
+}  # fmt: skip
+REDUCED: dict[str, Any] = {
+    "size": 1_284_264, "record": {"onnxruntime": "1.21.0", "platform": "linux/amd64", "knobs": KNOBS}, "elf": ELF, "error": "",
+}  # fmt: skip
+
+
+def reduced(**other: Any) -> Facts:
+    """The facts of a reduced library with another ELF."""
+    return {"library": REDUCED | {"elf": ELF | other}}
+
+
+def recorded(**other: Any) -> Facts:
+    """The same with another record."""
+    return {"library": REDUCED | {"record": REDUCED["record"] | other}}
+
+
+NO_ELF: Facts = {"library": REDUCED | {"elf": None, "error": "not an ELF file"}}
+STATIC = "which static_cxx = true was to put inside"
 
 CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("tensorrt_rtx", {"sm86": RTX}, "engine@sm86", PASS, "1,000 B of 7 nodes, 4 Q/DQ nodes, TensorRT-RTX 1.7.1.116"),
@@ -117,6 +139,21 @@ CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("web", {"package": PACKAGE, "node-wasm": PAGE | {"runs": False, "error": "no kernel"}}, "web@node-wasm", FAIL, "no kernel"),
     ("custom_build", {"script": {"version": "1.31.1", "flags": ["--use_acl"]}}, "runtime", NOT_RUN, "1.31.1, 1 flags"),
     ("reduced_runtime", {}, "reduced-runtime", NOT_RUN, "./inv runtime-build --target"),
+    ("reduced_runtime", {"library": REDUCED}, "reduced-runtime", PASS, "ONNX Runtime 1.21.0, exceptions = true"),
+    ("reduced_runtime", recorded(onnxruntime="1.16.3"), "reduced-runtime", FAIL, "ask for the C API of 1.17.3"),
+    ("reduced_runtime", recorded(platform="linux/arm64"), "reduced-runtime", FAIL, "was built for linux/arm64"),
+    ("reduced_runtime", recorded(knobs=KNOBS | {"xnnpack": True}), "reduced-runtime", FAIL, "was built with xnnpack = true"),
+    ("reduced_runtime", {"library": REDUCED}, "reduced-size", PASS, "1,284,264 B"),
+    ("reduced_runtime", reduced(stripped=False), "reduced-size", FAIL, "strip it"),
+    ("reduced_runtime", NO_ELF, "reduced-size", FAIL, "not an ELF file"),
+    ("reduced_runtime", {"library": REDUCED}, "reduced-needs", PASS, "amd64, GLIBC 2.34, 3 libraries"),
+    ("reduced_runtime", NO_ELF, "reduced-needs", FAIL, "not an ELF file"),
+    ("reduced_runtime", reduced(machine="arm64"), "reduced-needs", FAIL, "is for arm64, the target is amd64"),
+    ("reduced_runtime", reduced(needed=["libre2.so.9"]), "reduced-needs", FAIL, "needs libre2.so.9"),
+    ("reduced_runtime", reduced(needed=["libstdc++.so.6"]), "reduced-needs", FAIL, f"needs libstdc++.so.6, {STATIC}"),
+    ("reduced_runtime", reduced(versions={"libc.so.6": ["GLIBC_2.38"]}), "reduced-needs", FAIL, "the target has 2.36"),
+    ("reduced_runtime", reduced(versions={"c++": ["GLIBCXX_3.4.32"]}), "reduced-needs", FAIL, "the target has 3.4.30"),
+    ("reduced_runtime", reduced(runpath="/build/lib"), "reduced-needs", FAIL, "looks for libraries in /build/lib"),
 ]
 
 

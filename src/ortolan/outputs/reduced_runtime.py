@@ -1,4 +1,7 @@
-"""A libonnxruntime that holds what the target's models need and no more, as ``./inv runtime-build`` left it."""
+"""A libonnxruntime that holds what the target's models need and no more, as ``./inv runtime-build`` left it.
+
+What the model's C program does with it is seen later, when there is one: ``carried``.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,30 @@ from functools import partial
 from ..artifact import Gate
 from ..recipe.outputs import ReducedRuntime
 from .made import Facts, Made, Shipping, unseen
+from .reduced_library import NAME, judged
 
-RUNTIMES = ()
+RUNTIMES = ("native",)
 PROVEN = "the library has the size, the needs and the architecture that the target wants, and runs the model's golden samples"
 LEFT = "how fast the library is on the device"
+LIBRARY = "libonnxruntime.so"
+FILES = (LIBRARY, "reduced-runtime.json", "reduced-runtime.config", "reduced-runtime-licences.txt")
+HEADER = "onnxruntime_c_api.h"
 
 
-def plan(given: Shipping, table: ReducedRuntime) -> Made:  # noqa: ARG001  every output is planned with its table
-    """Where none was built yet, a gate says how to."""
-    return Made({}, judge=partial(_judge, target=given.job.target.name))
+def plan(given: Shipping, table: ReducedRuntime) -> Made:
+    """The library as it lies below ``build/``; where none was built yet, a gate says how to."""
+    job = given.job
+    if job.library is None:
+        return Made({}, judge=partial(_judge, target=job.target.name))
+    step = job.step("reduced_library", {"result": job.library})
+    names = [*FILES, *([HEADER] if HEADER in job.library.files else [])]
+    judge = partial(_judge, table=table, platform=job.target.recipe.platform, oldest=job.oldest)
+    return Made({name: step[name] for name in names}, {"library": step}, judge=judge)
 
 
-def _judge(facts: Facts, target: str = "") -> list[Gate]:  # noqa: ARG001  there are no steps
-    return [unseen("reduced-runtime", f"none was built for this target yet: ./inv runtime-build --target {target}")]
+def _judge(
+    facts: Facts, table: ReducedRuntime | None = None, platform: str = "linux/amd64", oldest: str = "1.17.3", target: str = ""
+) -> list[Gate]:
+    if "library" not in facts:
+        return [unseen(NAME, f"none was built for this target yet: ./inv runtime-build --target {target}")]
+    return judged(facts["library"], table or ReducedRuntime(), platform, oldest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,8 @@ from ..recipe import go_binding
 from .names import LANGUAGES, identifiers
 from .quote import Untrusted
 
+LIBRARY, HEADER = "libonnxruntime.so", "onnxruntime_c_api.h"
+"""What a build that carries its own ONNX Runtime calls the library, and the C header that came with it."""
 _LOADED = ("model.onnx", "model.ort", "model.web.onnx", "model.web.ort")
 
 
@@ -21,15 +23,18 @@ def context(manifest: Manifest) -> dict[str, Any]:
 
     ``tag``, ``precision``, ``model`` (with ``file``, what a program loads, ``files``, that and the one with its weights where
     there is one, and ``names``, its name as an identifier of each language), ``target``, ``inputs``, ``outputs``, ``axes``,
-    ``providers``, ``session_options``, ``config_entries``, ``sharing``, ``golden``, ``artifacts``, ``go``. Names of tensors,
-    axes, providers and options, and texts of recipes are ``Untrusted``; numbers, digests, tags, data types, names of models and
-    targets and our own file names are plain.
+    ``providers``, ``session_options``, ``config_entries``, ``sharing``, ``golden``, ``artifacts``, ``library``, ``go``. Names
+    of tensors, axes, providers and options, and texts of recipes are ``Untrusted``; numbers, digests, tags, data types, names
+    of models and targets and our own file names are plain.
 
     A tensor has ``name``, ``dtype``, ``ids`` (``{language: identifier}``), ``rank``, ``ranked`` (False when the model leaves the
     rank open, and ``rank`` is that of the first golden sample), ``dims`` (``{"size"}`` of a fixed one, ``{"axis"}``, an entry of
     ``axes`` or None, of a dynamic one), ``fixed``, ``count`` (elements, None where dynamic), ``shape`` of the first golden
     sample,
     and ``samples``, ``{"offset", "size", "shape"}`` in ``golden.bin``.
+
+    ``library`` is None, or where the build carries its own ONNX Runtime ``file``, ``model``, the one file that it opens, and
+    ``header``, whether the header of its C API is there too.
 
     ``go`` is None where no tag of the Go binding fits, else ``tag``, ``api``, ``note``, ``has`` as in ``go_binding.Binding``, and
     ``adding``, for each of ``providers`` ``{"call", "name"}``, both empty where the tag cannot add it.
@@ -50,6 +55,7 @@ def context(manifest: Manifest) -> dict[str, Any]:
         "sharing": signature.sharing,
         "golden": {**golden.model_dump(include={"runtime", "rtol", "atol", "min_snr_db"}), "count": len(golden.samples)},
         "artifacts": {one.name: {"digest": one.digest, "size": one.size} for one in manifest.artifacts},
+        "library": _library({one.name for one in manifest.artifacts}),
         "go": _go(manifest.target.versions[0], [one.name for one in signature.providers]),
     }
 
@@ -65,6 +71,10 @@ def _model(manifest: Manifest) -> dict[str, Any]:
         "file": file,
         "files": [name for name in (file, file + BESIDE) if name in have],
     }
+
+
+def _library(have: Collection[str]) -> dict[str, Any] | None:
+    return {"file": LIBRARY, "model": "model.ort", "header": HEADER in have} if LIBRARY in have else None
 
 
 def _go(oldest: str, providers: Sequence[str]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
-from .. import emulation, fresh, manifest, runtime
+from .. import carried, emulation, fresh, manifest, runtime
 from ..artifact import Outcome
 from ..build import Built, build
 from ..cache import Cache
@@ -38,7 +38,8 @@ def run(
     """Build; print one block (or one line of JSON) per job; exit with 3 for a failed gate, or the errors' own code."""
     before = _read(root)
     picked = pick.jobs(Project(root), targets, models)
-    before |= _sources(picked)
+    runtimes = [path for one in picked for path in carried.looks_at(root / "build" / one.target.name)]
+    before |= _sources(picked) | fresh.look(runtimes, [])
     with shown(as_json=as_json) as emit:
         built = build(picked, pick.options(root, cache, jobs, emulation=emulated), emit)
     said = "\n".join(_json(one) if as_json else _text(one, root) for one in built)

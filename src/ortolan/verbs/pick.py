@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from .. import carried
 from ..build import Options
 from ..cache import Cache, shipped
 from ..errors import RecipeError
 from ..recipe.project import NamedModel, NamedTarget, Project, admits, model_from_file, takes
 from ..recipe.sources import SUFFIXES
 from ..recipe.waiver import load_waivers
+from ..reduced.gates import misfits
 from ..sources import Job, job
 
 Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
@@ -21,7 +23,7 @@ Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
 
 def options(root: Path, cache: Cache, jobs: int = 0, *, emulation: bool = False) -> Options:
     """The project's own runtimes come before those that Ortolan ships."""
-    return Options(cache, root / "build", runtime_folders(root), template_folders(root), jobs, emulation)
+    return Options(cache, root / "build", runtime_folders(root), template_folders(root), jobs, emulation, misfits)
 
 
 def template_folders(root: Path) -> list[Path]:
@@ -47,6 +49,7 @@ def jobs(project: Project, targets: Sequence[str], models: Sequence[str]) -> lis
     _complain([*mistakes, *more, *_namesakes(networks)])
     waivers = load_waivers(project.root, datetime.now(UTC).date())
     fitting = [job(model, device, waivers) for device in devices for model in networks if models or admits(device, model)]
+    fitting = [carried.take(one, project.root / "build") for one in fitting]
     if not fitting:
         raise RecipeError(
             f"no model is for {', '.join(targets)}", hint="give one with --model, or look at `models` in the target"

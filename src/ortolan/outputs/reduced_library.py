@@ -1,0 +1,121 @@
+"""What a reduced ONNX Runtime is judged by without running it: its size, what it needs of a device, and what it was built for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..artifact import Gate
+from ..recipe.outputs import ReducedRuntime
+from .made import gate
+
+NAME = "reduced-runtime"
+"""The gate that says whether there is such a library, and whether it is of this recipe."""
+SIZE, NEEDS, FITS = "reduced-size", "reduced-needs", "reduced-fits"
+KNOBS = ("exceptions", "static_cxx", "xnnpack")
+_SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1")
+_LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
+_CXX = ("libstdc++.so.6", "libgcc_s.so.1")
+_FAMILIES = ("GLIBC", "GLIBCXX", "CXXABI")
+_WITH: dict[tuple[int, ...], dict[str, tuple[int, ...]]] = {
+    (2, 28): {"GLIBCXX": (3, 4, 25), "CXXABI": (1, 3, 11)},
+    (2, 31): {"GLIBCXX": (3, 4, 28), "CXXABI": (1, 3, 12)},
+    (2, 35): {"GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13)},
+    (2, 39): {"GLIBCXX": (3, 4, 33), "CXXABI": (1, 3, 15)},
+}
+"""The C++ runtime beside a C library in Debian 10 and 11, Ubuntu 22.04 (Debian 12 has the same) and 24.04 (so has Debian 13).
+
+The versions are those that GCC 8, 10, 12 and 14 define: the libstdc++ manual, "ABI Policy and Guidelines".
+"""
+
+
+def judged(facts: Mapping[str, Any], table: ReducedRuntime, platform: str, oldest: str) -> list[Gate]:
+    """``facts`` are those of the stage ``reduced_library``, ``oldest`` is the fleet's."""
+    return [_built(facts["record"], table, platform, oldest), _size(facts, table), _needs(facts, table, platform)]
+
+
+def _built(record: Mapping[str, Any], table: ReducedRuntime, platform: str, oldest: str) -> Gate:
+    """The library is of the recipe as it stands, and knows the C API that the target's programs ask for."""
+    version, knobs = str(record["onnxruntime"]), record["knobs"]
+    wanted = {name: getattr(table, name) for name in KNOBS}
+    problems = [f"was built with {name} = {_word(knobs.get(name))}" for name in KNOBS if knobs.get(name) != wanted[name]]
+    problems += [f"was built for {record['platform']}"] if record["platform"] != platform else []
+    if _numbers(version) < _numbers(oldest):
+        problems.append(f"is ONNX Runtime {version}, and programs for this target ask for the C API of {oldest}")
+    measured = ", ".join([f"ONNX Runtime {version}", *(f"{name} = {_word(one)}" for name, one in sorted(knobs.items()))])
+    again = "; ./inv runtime-build builds it anew" if problems else ""
+    return gate(NAME, not problems, measured, f"≥ {oldest}, as the recipe says", "; ".join(problems) + again)
+
+
+def _size(facts: Mapping[str, Any], table: ReducedRuntime) -> Gate:
+    size, limit = facts["size"], "stripped" if table.max_size is None else f"stripped, ≤ {table.max_size:,} B"
+    elf = facts["elf"]
+    problems = [] if elf is None or elf["stripped"] else ["it holds symbols or tables for debuggers: strip it"]
+    if table.max_size is not None and size > table.max_size:
+        problems.append(f"{size - table.max_size:,} B too many: models with fewer kinds of operators, or a larger max_size")
+    return gate(SIZE, not problems and elf is not None, f"{size:,} B", limit, "; ".join(problems) or facts["error"])
+
+
+def _needs(facts: Mapping[str, Any], table: ReducedRuntime, platform: str) -> Gate:
+    """It is of the target's architecture, needs libraries that the target has, and of them no newer symbols."""
+    limit = f"{platform}, glibc ≤ {table.glibc}"
+    elf = facts["elf"]
+    if elf is None:
+        return gate(NEEDS, good=False, measured="no library", limit=limit, why=facts["error"])
+    machine = platform.rpartition("/")[2]
+    problems = [] if elf["machine"] == machine else [f"is for {elf['machine']}, the target is {machine}"]
+    problems += _strangers(elf["needed"], table, machine)
+    newest = _newest(elf["versions"])
+    problems += _too_new(newest, table)
+    problems += [f"looks for libraries in {elf['runpath']}"] if elf["runpath"] not in {"", "$ORIGIN"} else []
+    versions = ", ".join(f"{family} {_dotted(found)}" for family, found in sorted(newest.items()))
+    measured = ", ".join(part for part in (elf["machine"], versions, f"{len(elf['needed'])} libraries") if part)
+    return gate(NEEDS, not problems, measured, limit, "; ".join(problems))
+
+
+def _strangers(needed: Sequence[str], table: ReducedRuntime, machine: str) -> Iterator[str]:
+    known = [*_SYSTEM, _LOADERS.get(machine, ""), *([] if table.static_cxx else _CXX)]
+    for name in needed:
+        if name not in known:
+            yield f"needs {name}" + (", which static_cxx = true was to put inside" if name in _CXX else "")
+
+
+def _too_new(newest: Mapping[str, tuple[int, ...]], table: ReducedRuntime) -> Iterator[str]:
+    most: dict[str, tuple[int, ...]] = {"GLIBC": _numbers(table.glibc)} | _beside(_numbers(table.glibc))
+    for family, found in sorted(newest.items()):
+        if family in most and found > most[family]:
+            yield f"needs {family}_{_dotted(found)}, the target has {_dotted(most[family])}"
+
+
+def _beside(glibc: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The C++ runtime of the newest system that has this C library or an older one; of the oldest that is known."""
+    return _WITH[max([known for known in _WITH if known <= glibc] or [min(_WITH)])]
+
+
+def _newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """The newest version of each family of symbols that any library must have."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name in (name for several in versions.values() for name in several):
+        family, _, number = name.partition("_")
+        if family in _FAMILIES and number[:1].isdigit():
+            found[family] = max(found.get(family, ()), _numbers(number))
+    return found
+
+
+def fits(lacks: Sequence[str]) -> Gate:
+    """Whether the library was built for all that the model needs; ``lacks`` names what is missing, in words."""
+    measured = f"{len(lacks)} missing" if lacks else "all operators, opsets and types are inside"
+    why = f"{'; '.join(lacks)}. ./inv runtime-build builds it anew" if lacks else ""
+    return gate(FITS, not lacks, measured, "within reduced-runtime.config", why)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _dotted(numbers: Sequence[int]) -> str:
+    return ".".join(map(str, numbers))
+
+
+def _word(value: Any) -> str:
+    return str(value).lower()
