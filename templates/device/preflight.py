@@ -329,6 +329,11 @@ def _since(wanted: str, found: str) -> bool:
     return bool(_numbers(found)) and _numbers(found)[:3] >= _numbers(wanted)[:3]
 
 
+def _cuda(wanted: str, found: str) -> bool:
+    """Whether a driver takes what was built with another: it is of the same major version, and no older."""
+    return _numbers(wanted)[:1] == _numbers(found)[:1] and _since(wanted, found)
+
+
 def _same(wanted: str, found: str) -> bool:
     return wanted.lower() == found.lower()
 
@@ -352,6 +357,9 @@ COMPARED = {
     "onnxruntime-qnn": _since,
     "openvino": _since,
     "isa": _same,
+    "gpu": _same,
+    "cuda": _cuda,
+    "jetson_linux": _release,
 }  # type: dict[str, Callable[[str, str], bool]]
 """How what an engine says of itself is compared with the device's; other keys are for people."""
 
@@ -822,6 +830,42 @@ def capabilities() -> list[str]:
     return list(dict.fromkeys(found or [TEGRAS[one] for one in compatible if one in TEGRAS]))
 
 
+def _driver() -> Any:
+    """CUDA's driver, started; None where there is none, or no GPU."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+        return None if cuda.cuInit(0) else cuda
+    except (OSError, AttributeError):
+        return None
+
+
+def gpus() -> list[str]:
+    """The first GPU as the names of engines have it (build_engine.py): ``orin-nvgpu-sm87-16sms``."""
+    cuda = _driver()
+    number, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    if cuda is None or cuda.cuDeviceGet(ctypes.byref(number), 0) or cuda.cuDeviceGetName(name, len(name), number):
+        return []
+    told = [ctypes.c_int() for _ in range(3)]
+    if any(cuda.cuDeviceGetAttribute(ctypes.byref(one), which, number) for one, which in zip(told, (75, 76, 16))):
+        return []  # cuda.h: compute capability, major and minor, and the number of multiprocessors
+    slug = re.sub(r"[^a-z0-9]+", "-", name.value.decode(errors="replace").lower()).strip("-") or "gpu"
+    return [f"{slug}-sm{told[0].value}{told[1].value}-{told[2].value}sms"]
+
+
+def cuda() -> list[str]:
+    """The newest CUDA that the driver takes."""
+    driver, version = _driver(), ctypes.c_int()
+    if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)):
+        return []
+    return [f"{version.value // 1000}.{version.value % 1000 // 10}"]
+
+
+def jetson_linux() -> list[str]:
+    """The release of Jetson Linux, which JetPack's follows."""
+    match = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+)", _text("/etc/nv_tegra_release"))
+    return [f"{match[1]}.{match[2]}"] if match else []
+
+
 def soc() -> list[str]:
     """Qualcomm's name of the SoC, of Android's properties or of Linux's own."""
     found = [*_output(["getprop", "ro.soc.model"])[:1], _text("/sys/devices/soc0/machine")]
@@ -878,6 +922,9 @@ IDENTITY = {
     "onnxruntime-qnn": (lambda: package("onnxruntime-qnn"), "no package onnxruntime-qnn"),
     "openvino": (openvino, "no package openvino, and no libopenvino_c"),
     "isa": (list, "only OpenVINO knows what it calls this processor"),
+    "gpu": (gpus, "no driver of CUDA that answers"),
+    "cuda": (cuda, "no driver of CUDA that answers"),
+    "jetson_linux": (jetson_linux, "no /etc/nv_tegra_release: this is no Jetson"),
 }  # type: dict[str, tuple[Callable[[], list[str]], str]]
 
 
