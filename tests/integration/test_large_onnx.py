@@ -383,6 +383,42 @@ def test_half_precision_is_made_piece_by_piece_and_the_same(run_stage: RunStage,
         assert np.array_equal(numpy_helper.to_array(a), numpy_helper.to_array(b))
 
 
+def products() -> ModelProto:
+    """Two MatMuls that share their weights, a Gemm, and one whose weights are transposed."""
+    text = """(float[2,320] x) => (float[2,320] y) {
+        [first] a = MatMul(x, w) [again] b = MatMul(a, w) [plain] c = Gemm(b, v, bias)
+        [turned] d = Gemm<transB=1>(c, t) y = Relu(d)
+    }"""
+    model = models.graph(text)
+    for name in ("w", "v", "t"):
+        model.graph.initializer.add(name=name, dims=[320, 320], data_type=TensorProto.FLOAT)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(320, np.float32), "bias"))
+    return model
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_in_fewer_bits_are_made_one_by_one_and_the_same(run_stage: RunStage, tmp_path: Path, bits: int) -> None:
+    path = write(tmp_path / "m", {name: weight(at, 320) for at, name in enumerate("wvt")}, model=products())
+    params = {"bits": bits, "block_size": 32, "accuracy_level": 0, "float_operators": []}
+    ask = {"apart": (SMALL, []), "inside": (models.LARGE, ["turned"])}
+    done = {
+        name: run_stage("quantise_weights", "tools", {"model": taken(run_stage, path, inline)}, params | {"exclude": left})
+        for name, (inline, left) in ask.items()
+    }
+    apart, inside = done["apart"], done["inside"]
+    assert apart.facts, apart.refused or apart.log
+    assert inside.facts, inside.refused or inside.log
+    assert apart.facts["left_in_float"] == {"turned": "it transposes weights that stand in a file of their own"}
+    assert apart.facts["low"] == inside.facts["low"] == 3
+    assert apart.facts["weights_file"] == digest.of_file(apart.out / "model.onnx.data")
+    assert apart.facts["size"] < 0.75 * apart.facts["float_size"]
+    one, other = ({t.name: t for t in onnx.load(each.out / "model.onnx").graph.initializer} for each in (apart, inside))
+    same = [name for name in one if name.startswith(("w_", "v_"))]
+    assert len(same) >= 4
+    for name in same:
+        assert np.array_equal(numpy_helper.to_array(one[name]), numpy_helper.to_array(other[name]))
+
+
 @pytest.mark.slow
 def test_a_build_ships_half_precision_in_two_files(workspace: Workspace) -> None:
     weights = {f"w{index}": weight(index, 320) for index in range(3)}

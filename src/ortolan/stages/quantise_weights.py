@@ -6,20 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import canon, lowering, quant_weights
+from .lib import canon, external, lowering, quant_weights, weights
 
-INPUTS = ("model",)
+INPUTS = ("model+",)
 PARAMS = ("bits", "block_size", "accuracy_level", "exclude", "float_operators")
-OUTPUTS = ("model.onnx",)
+OUTPUTS = ("model.onnx", "model.onnx.data?")
 CPU = True  # the blocks' scales are computed by ONNX Runtime's kernels
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Facts: those of ``lowering.facts`` and ``lowering.told``; ``size`` and ``float_size`` in bytes."""
-    prepared = quant_weights.prepare(canon.load(inputs["model"]), params)
+    """Facts: those of ``lowering.facts`` and ``lowering.told``; ``size`` and ``float_size`` in bytes.
+
+    Of a model in two files the weights of one node at a time are in memory, beside what became of those before.
+    """
+    beside = inputs["model"].parent
+    model = canon.parse(inputs["model"])
+    apart = bool(external.stored_outside(model))
+    prepared = quant_weights.prepare(model, params, beside)
     counted = lowering.per_node(prepared.model)
     made = prepared.lower(type(prepared.model).FromString(prepared.model.SerializeToString()), prepared.left)
     layers = prepared.layers(made)
-    canon.save(made, out / "model.onnx")
-    sizes = {"size": (out / "model.onnx").stat().st_size, "float_size": inputs["model"].stat().st_size}
-    return {**lowering.facts(prepared, counted, layers), **lowering.told(prepared), **sizes}
+    path = out / "model.onnx"
+    made = weights.save(made, beside, path) if apart else canon.save(made, path)
+    sizes = {"size": weights.size(path), "float_size": weights.size(inputs["model"])}
+    return {**lowering.facts(prepared, counted, layers), **lowering.told(prepared), **sizes, **weights.told(made)}

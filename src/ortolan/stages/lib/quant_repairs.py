@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from . import graphs
+from . import external, graphs
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -78,7 +78,7 @@ def split_gemms(model: ModelProto) -> list[str]:
     nodes: list[NodeProto] = []
     done: list[str] = []
     for node in model.graph.node:
-        plain = _plain(node) and node.input[1] in weights
+        plain = _plain(node) and node.input[1] in weights and not turns_apart(node, weights)
         nodes += _split(model, node, weights[node.input[1]]) if plain else [node]
         done += [f"{graphs.label(node)} becomes a MatMul"] if plain else []
     if done:
@@ -86,6 +86,12 @@ def split_gemms(model: ModelProto) -> list[str]:
         del model.graph.node[:]
         model.graph.node.extend(copies)
     return done
+
+
+def turns_apart(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
+    """Whether a Gemm transposes weights that stand in another file: to split it they would have to be in memory."""
+    turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    return node.op_type == "Gemm" and turned and node.input[1] in weights and external.is_outside(weights[node.input[1]])
 
 
 def _plain(node: NodeProto) -> bool:

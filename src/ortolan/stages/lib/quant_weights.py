@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import lowering, quant_nodes, quant_repairs
+from . import external, lowering, quant_nodes, quant_repairs
 from .lowering import Prepared
 from .quant_runs import quantizing
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 
-def prepare(model: ModelProto, params: Mapping[str, Any]) -> Prepared:
-    """A MatMul for each Gemm, which MatMulNBits is for."""
+_OWN = "com.microsoft"
+_APART = "it transposes weights that stand in a file of their own"
+
+
+def prepare(model: ModelProto, params: Mapping[str, Any], beside: Path | None = None) -> Prepared:
+    """A MatMul for each Gemm, which MatMulNBits is for. ``beside``: the folder of the external data, for a model with some."""
     model = lowering.ready(model)
     before = lowering.operators(model)
     repairs = quant_repairs.split_gemms(model)
     model = quant_nodes.inferred(model) if repairs else model
-    left, unknown = lowering.chosen(model, params)
+    chosen, unknown = lowering.chosen(model, params)
+    inside = {tensor.name: tensor for tensor in model.graph.initializer}
+    left = {node.name: _APART for node in model.graph.node if quant_repairs.turns_apart(node, inside)} | chosen
 
     def lower(given: ModelProto, excluded: Collection[str]) -> ModelProto:
+        if beside and external.stored_outside(given):
+            return _one_by_one(given, excluded, params, beside)
         return _quantised(given, sorted(excluded), params)
 
     def layers(made: ModelProto) -> list[str]:
@@ -30,6 +39,38 @@ def prepare(model: ModelProto, params: Mapping[str, Any]) -> Prepared:
         return [node.name for node in model.graph.node if f"{node.name}_Q{params['bits']}" in made_of]
 
     return Prepared(model, left, lower, layers, repairs, quant_nodes.half_weights(model), unknown, before)
+
+
+def _one_by_one(model: ModelProto, excluded: Collection[str], params: Mapping[str, Any], beside: Path) -> ModelProto:
+    """The model with its products quantised each in a model of its own: the weights of one at a time are in memory."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    ranks = {info.name: info for info in (*model.graph.input, *model.graph.value_info)}
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in weights or node.name in excluded:
+            nodes.append(node)
+            continue
+        made = _quantised(_alone(node, model, weights[node.input[1]], ranks.get(node.input[0]), beside), [], params).graph
+        nodes += made.node
+        kept = [tensor for tensor in made.initializer if tensor.name not in weights]
+        model.graph.initializer.extend(kept)
+        weights |= {tensor.name: tensor for tensor in kept}
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    if all(entry.domain != _OWN for entry in model.opset_import):
+        model.opset_import.add(domain=_OWN, version=1)
+    return model
+
+
+def _alone(node: NodeProto, model: ModelProto, weight: TensorProto, fed: ValueInfoProto | None, beside: Path) -> ModelProto:
+    """A model of one node with its weights inside; ``fed`` tells the rank of what it multiplies."""
+    made = type(model)(ir_version=model.ir_version, opset_import=model.opset_import)
+    made.graph.node.append(node)
+    made.graph.input.extend([fed] if fed else [])
+    made.graph.initializer.append(weight)
+    external.inline(made, beside)
+    return made
 
 
 def _quantised(model: ModelProto, excluded: list[str], params: Mapping[str, Any]) -> ModelProto:
