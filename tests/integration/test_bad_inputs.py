@@ -8,6 +8,8 @@ import pytest
 
 import models
 from conftest import Workspace
+from ortolan.artifact import Outcome
+from ortolan.stages.lib import tensors
 from program import call
 
 MODEL = "recipes/models/digits-mlp.onnx"
@@ -100,3 +102,14 @@ def test_a_float_model_does_not_ask_for_int8(workspace: Workspace) -> None:
         if built.folder
     ]
     assert (floating.precision, quantised.precision, asked) == ("fp32", "int8", ["False", "True"])
+
+
+def test_an_input_with_an_axis_of_size_zero_builds_and_keeps_it(workspace: Workspace) -> None:
+    """As the first step of a decoder has it, whose past is empty."""
+    text = "(float[2,0,4] past, float[2,1,4] x) => (float[2,1,4] y) { a = Concat<axis=1>(past, x) y = Relu(a) }"
+    models.write(models.graph(text), workspace.root / "net.onnx")
+    (built,) = workspace.build("x86-cpu", str(workspace.root / "net.onnx"))
+    assert built.folder, built.errors
+    golden = tensors.read_samples(built.folder / "golden-inputs.npz")
+    assert {sample["past"].shape for sample in golden} == {(2, 0, 4)}
+    assert {gate.outcome for gate in built.gates if gate.name.startswith("parity@")} == {Outcome.PASS}

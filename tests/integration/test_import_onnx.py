@@ -142,6 +142,9 @@ UNSOUND = {
     "output from nowhere": (models.graph("(float[2] x) => (float[2] ghost) { y = Relu(x) }"), ["'ghost'"]),
     "made twice": (models.graph(f"{UNARY} {{ [n1] y = Relu(x) [n2] y = Abs(x) }}"), ["'y'", "twice", "'n2'"]),
     "cycle": (models.graph(f"{UNARY} {{ [n1] a = Add(x, y) [n2] y = Relu(a) }}"), ["cycle", "'n1'", "'n2'"]),
+    "outputs of size zero": (
+        models.graph("(float[2,0] x) => (float[2,0] y) { y = Relu(x) }"), ["hold no values", "'y'", "[2, 0]", "empty example"],
+    ),
     "weights cut off": (with_weight(b"1234"), ["'w'", "[2]", "float32"]),
 }  # fmt: skip
 

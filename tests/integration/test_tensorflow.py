@@ -307,11 +307,16 @@ def test_a_real_graph_builds_once_its_dropout_is_settled(workspace: Workspace, s
 
 
 def test_a_quantised_model_keeps_its_scales(made: Path, workspace: Workspace) -> None:
+    """Also where the recipe brings calibration data: nothing is calibrated, and the gate says why."""
     (workspace.root / "recipes" / "models" / "small8.tflite").write_bytes((made / "int8.tflite").read_bytes())
-    workspace.add("models/small8.toml", '[source]\nfile = "small8.tflite"\n[parity]\natol = 0.008\n')
+    np.savez(workspace.root / "recipes" / "models" / "small8.npz", image=np.ones((4, 6, 8, 3), np.float32))
+    data = '[[input]]\nname = "image"\nshape = ["batch", 6, 8, 3]\n[data]\ncalibration = { npz = "small8.npz" }\n'
+    workspace.add("models/small8.toml", '[source]\nfile = "small8.tflite"\n[parity]\natol = 0.008\n' + data)
     every = workspace.build(TARGETS, "small8")
     assert_built(every)
+    assert [label for label in workspace.ran() if "calibrate" in label or "quantise" in label] == []
     for built in every:
         assert built.folder
+        assert next(gate.measured for gate in built.gates if gate.name == "quantised") == "already quantised: 17 Q/DQ nodes, kept"
         shipped = [node.op_type for node in onnx.load(built.folder / "model.onnx").graph.node]
         assert (shipped.count("QuantizeLinear"), shipped.count("DequantizeLinear")) == (6, 11)

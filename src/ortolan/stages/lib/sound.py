@@ -25,8 +25,21 @@ def refuse_unsound(model: ModelProto) -> None:
     _operators(model)
     _tensors_only("input", signature.inputs(model))
     _tensors_only("output", model.graph.output)
+    _holding(model.graph.output)
     _wiring(model.graph, set())
     _data(model)
+
+
+def _holding(outputs: Iterable[ValueInfoProto]) -> None:
+    """At least one output holds values: parity of none would always pass."""
+    shapes = {info.name: signature.shape(info) for info in outputs}
+    if all(shape is not None and 0 in shape for shape in shapes.values()):
+        name, shape = next(iter(shapes.items()))
+        raise Refused(
+            "the model's outputs hold no values",
+            why=f"output '{name}' has shape {shape}: an axis of size 0",
+            hint="there is nothing to compare and nothing to run; was it exported with an empty example?",
+        )
 
 
 def _versions(model: ModelProto) -> None:
