@@ -37,6 +37,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Ortolan's own switches."""
     parser.addoption("--no-skips", action="store_true", help="a skip whose reason is not in tests/skips.toml is a failure")
     parser.addoption("--update", action="store_true", help="write golden files anew")
+    parser.addoption("--slow", action="store_true", help="the tests marked `minutes` as well, which take many of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, without a word, what takes many minutes; ``--slow`` asks for it."""
+    if config.getoption("--slow"):
+        return
+    left = [item for item in items if item.get_closest_marker("minutes")]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
 
 
 @pytest.hookimpl(wrapper=True)

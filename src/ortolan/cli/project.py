@@ -50,7 +50,7 @@ def runtime_add(_: Context, package: str) -> None:
     module("project").runtime_add(find_root(Path.cwd()), package)
 
 
-@verb(help={"out": "folder to write target.schema.json, model.schema.json and manifest.schema.json to; default: print them"})
+@verb(help={"out": "folder to write {target,model,fleet,manifest}.schema.json to; default: print them"})
 def schema(_: Context, out: str | None = None) -> None:
     """The JSON Schemas of recipes and manifests, for editors and other programs.
 
@@ -79,14 +79,15 @@ def init(_: Context, folder: str = ".") -> None:
         "fast": "unit tests only: no runtimes, under two minutes",
         "lint": "ruff and mypy only: no tests",
         "no-skips": "a skip that is not on the explained list (tests/skips.toml) is a failure",
+        "slow": "also what takes many minutes: reduced ONNX Runtimes compiled from nothing to the end",
     }
 )
-def test(_: Context, fast: bool = False, lint: bool = False, no_skips: bool = False) -> None:
+def test(_: Context, fast: bool = False, lint: bool = False, no_skips: bool = False, slow: bool = False) -> None:
     """Set up and run ruff, mypy and the tests of a checkout.
 
     ./inv test --fast
     """
-    code = module("checks").run(user_cache(), fast=fast, lint=lint, no_skips=no_skips)
+    code = module("checks").run(user_cache(), fast=fast, lint=lint, no_skips=no_skips, slow=slow)
     if code:
         raise Exit(code=code)
 
