@@ -23,7 +23,8 @@ from .pinned import Pins
 from .root import ensure
 
 CURRENT = "current.json"
-LICENCES = "licences"
+LICENCES, HEADER = "licences", "onnxruntime_c_api.h"
+_HEADER = Path("onnxruntime/include/onnxruntime/core/session") / HEADER
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _keep(place: Path, opened: tree.Tree, work: Work, told: dict[str, Any], libr
         (part / compiler.LIBRARY).write_bytes(library.read_bytes())
         (part / record.NAME).write_bytes(json_bytes(told))
         (part / CONFIG).write_text(work.config.text())
+        (part / HEADER).write_bytes((opened.place / _HEADER).read_bytes())
         (part / LICENCES).mkdir()
         for name, text in record.licences(work, opened.place).items():
             (part / LICENCES / name).write_bytes(text)

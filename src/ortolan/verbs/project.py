@@ -40,8 +40,9 @@ def runtime_add(root: Path, package: str) -> None:
 
 
 def clean(cache: Cache, *, runtimes: bool) -> None:
-    """Remove the store and the work folders, and the runtimes too where asked."""
-    folders = [cache.store, cache.work, cache.root / "fresh", cache.root / "images", *([cache.runtimes] if runtimes else [])]
+    """Remove the store and the work folders; where asked, also the runtimes, and what reduced ones are compiled from."""
+    costly = [cache.runtimes, cache.root / "reduced"] if runtimes else []
+    folders = [cache.store, cache.work, cache.root / "fresh", cache.root / "images", *costly]
     freed = sum(_bytes(folder) for folder in folders)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
