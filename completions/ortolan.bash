@@ -1,12 +1,28 @@
-# Completion of ./inv and ortolan for bash: verbs, options, and the names of targets and models.
+# Completion of ./inv and ortolan for bash: verbs, options, and the names of targets, models and devices.
 #     source completions/ortolan.bash
 
-_ortolan_names() { # the names of the recipes of one kind, from the project that the current folder belongs to
-    local folder=$PWD file
+_ortolan_recipes() { # the folder of the recipes of the project that the current folder belongs to
+    local folder=$PWD
     while [[ -n $folder && ! -d $folder/recipes ]]; do folder=${folder%/*}; done
-    for file in "$folder/recipes/$1"/*.toml; do
+    printf '%s\n' "$folder/recipes"
+}
+
+_ortolan_names() { # the names of the recipes of one kind
+    local file
+    for file in "$(_ortolan_recipes)/$1"/*.toml; do
         [[ -e $file ]] && basename "$file" .toml
     done
+}
+
+_ortolan_hosts() { # the devices of the fleet and their labels
+    local file
+    file=$(_ortolan_recipes)/fleet.toml
+    printf '%s\n' emulated
+    [[ -e $file ]] || return 0
+    printf '%s\n' all
+    sed -n 's/^[[:space:]]*\[[[:space:]]*device\.["'\'']\{0,1\}\([A-Za-z0-9._-]*\)["'\'']\{0,1\}[[:space:]]*\].*/\1/p' "$file"
+    awk '/^[ \t]*labels[ \t]*=/ { on = 1 } on { sub(/#.*/, ""); print } /\]/ { on = 0 }' "$file" | # an array may take several lines
+        grep -o "[\"'][A-Za-z0-9._-]*[\"']" | tr -d "\"'" | sort -u
 }
 
 _ortolan_tags() { # the tags that are built
@@ -25,6 +41,7 @@ _ortolan() {
             words=$(_ortolan_names models)
             COMPREPLY=($(compgen -f -X '!*.onnx' -- "$word") $(compgen -d -- "$word"))
             ;;
+        --host) words=$(_ortolan_hosts) ;;
         show) words=$(_ortolan_tags) ;;
         *) # Invoke knows the rest; it lists options once it has seen a dash
             words=("$(basename "${COMP_WORDS[0]}")" "${COMP_WORDS[@]:1:COMP_CWORD-1}")

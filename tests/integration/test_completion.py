@@ -35,6 +35,28 @@ def test_names_of_targets_and_models(workspace: Workspace, words: tuple[str, ...
     assert complete(workspace.root, *words) == expected
 
 
+FLEET = """\
+[device.kitchen]
+host = "pi@pi5"
+labels = ["lab", 'arm'] # "not-a-label"
+
+[ device."line.3" ]
+labels = [
+    "lab",
+    "line", # "nor-this"
+]
+target = "jetson-orin"
+"""
+
+
+def test_devices_and_labels_for_host(workspace: Workspace) -> None:
+    assert complete(workspace.root, "ortolan", "doctor", "--host", "") == ["emulated"]
+    (workspace.root / "recipes" / "fleet.toml").write_text(FLEET)
+    found = complete(workspace.root, "ortolan", "bench", "--host", "")
+    assert found == ["emulated", "all", "kitchen", "line.3", "arm", "lab", "line"]
+    assert complete(workspace.root / "recipes", "ortolan", "tune", "--host", "l") == ["line.3", "lab", "line"]
+
+
 @pytest.mark.parametrize("written", ["", "./", "sub/"])
 def test_a_model_file_to_cover(workspace: Workspace, written: str) -> None:
     (workspace.root / "sub" / "deeper").mkdir(parents=True)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from program import PROGRAM, call, environment
 from ssh_device import SshDevice
 
 MODEL = "digits-mlp"
+LIMITS = "min_speedup = 1e-6\nmax_latency_ms = 1e6\nmin_fps = 1e-6\nmin_sustained = 1e-6"
 PAGE = ROOT / "docs" / "devices.md"
 
 
@@ -41,10 +43,11 @@ def device(server: SshDevice, monkeypatch: pytest.MonkeyPatch) -> SshDevice:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, shared_cache: Cache) -> Workspace:
-    """A project with one model built for x86-cpu; tests only add to it."""
+    """A project with one model built for x86-cpu, in INT8 whatever its speed here; tests only add to it."""
     root = tmp_path_factory.mktemp("built") / "project"
     shutil.copytree(ROOT / "recipes", root / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
     workspace = Workspace(root, shared_cache, [])
+    workspace.edit("targets/x86-cpu.toml", "[gates]", f"[gates]\n{LIMITS}")
     done = call(workspace, "build", "--target", "x86-cpu", "--model", MODEL)
     assert done.returncode == 0, done.stdout + done.stderr
     return workspace
@@ -129,7 +132,14 @@ def test_bench_ties_numbers_to_files_and_to_the_machine(built: Workspace, device
     here = json.loads(call(built, *words).stdout)
     there = json.loads(call(built, *words, "--host", "device", "--python", python("1.31.1")).stdout)
     for (one,), name in ((here, "this-machine"), (there, "device")):
-        assert [each["file"] for each in one["results"]] == ["model.onnx", "model.ort", "int8.onnx"]
+        assert [each["file"] for each in one["results"]] == ["model.onnx", "model.ort", "fp32.onnx"]
+        assert [(each["file"], each["against"]) for each in one["comparisons"]] == [
+            ("model.onnx", "fp32.onnx"), ("model.ort", "model.onnx"),
+        ]  # fmt: skip
+        assert all(0 < each["low"] <= each["median"] <= each["high"] for each in one["comparisons"])
+        assert {(gate["name"], gate["outcome"], gate["subject"]) for gate in one["gates"]} == {
+            (gate, "pass", name) for gate in ("latency", "throughput", "sustained", "int8-faster")
+        }
         folder = built.root / "build" / "x86-cpu" / one["tag"]
         for each in one["results"][:2]:
             assert each["digest"] == digest.of_file(folder / each["file"])
@@ -157,14 +167,42 @@ def test_bench_on_a_fleet_goes_on_where_one_fails(built: Workspace) -> None:
     (built.root / "recipes" / "fleet.toml").unlink()
     assert done.returncode == 1
     assert "gone  failed  there is no host of that name" in done.stdout
-    assert re.search(r"^good +digits-mlp +model\.onnx +fp32 .* ms ", done.stdout, re.MULTILINE)
-    assert re.search(r"^bare +digits-mlp +model\.onnx +fp32 .*No module named", done.stdout, re.MULTILINE)
+    assert re.search(r"^good +digits-mlp +model\.onnx +int8 .* ms ", done.stdout, re.MULTILINE)
+    assert re.search(r"^bare +digits-mlp +model\.onnx +int8 .*No module named", done.stdout, re.MULTILINE)
 
 
 def test_bench_wants_a_build(workspace: Workspace) -> None:
     done = call(workspace, "bench", "--target", "x86-cpu", "--model", MODEL)
     assert done.returncode == 1
     assert f"./inv build --target x86-cpu --model {MODEL}" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_failed_gate_stops_the_bundle_until_it_is_waived(built: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(built.root, root, symlinks=True)
+    project = Workspace(root, built.cache, [])
+    project.edit("targets/x86-cpu.toml", "max_latency_ms = 1e6", "max_latency_ms = 1e-6")
+    for path in (root / "build" / "x86-cpu" / "bench").glob("*/*"):
+        path.unlink()
+    bundle, asked = ("bundle", "--target", "x86-cpu", "--sequence", "1"), ("--target", "x86-cpu", "--model", MODEL)
+    done = call(project, *bundle)
+    assert done.returncode == 0, done.stderr
+    assert f"latency (device): not-run: ./inv bench --target x86-cpu --model {MODEL} --host" in done.stdout
+    done = call(project, "bench", *asked, "--seconds", "1")
+    assert done.returncode == 3
+    assert re.search(r"^latency +this-machine +fail +p95 .* ms \(model\.\w+\) +p95 ≤ 1e-06 ms", done.stdout, re.MULTILINE)
+    for stopped in (bundle, ("publish", "dist/x86-cpu", "--to", f"file://{tmp_path}/store", "--unsigned")):
+        done = call(project, *stopped)
+        assert done.returncode == 3
+        assert "is too slow for x86-cpu" in done.stderr
+    assert call(project, "gates", "--strict").returncode == 3
+    words = ("--reason", "the lab's is slow", "--who", "the release manager", "--expires", "2999-01-01")
+    assert call(project, "waive", "latency", *asked, *words).returncode == 0
+    done = call(project, *bundle)
+    assert done.returncode == 0, done.stderr
+    assert "latency (this-machine): waived:" in done.stdout
+    assert call(project, "bench", *asked, "--seconds", "1").returncode == 0
 
 
 @pytest.mark.slow

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from ortolan.errors import RecipeError
 from ortolan.recipe.fleet import chosen, load_fleet, meant
+from ortolan.recipe.jsonschema import schemas
 
 GOOD = """\
 [device.kitchen]
@@ -55,6 +58,20 @@ def test_one_word_means_the_emulated_arm(tmp_path: Path, word: str, machine: str
     assert (one.name, one.machine) == (word, machine)
     fleet = load_fleet(write(tmp_path, GOOD.replace('"orin"', f'"{word}"')), TARGETS)
     assert chosen(fleet, "line-3")[0].machine == machine
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('host = "orin"\n', ""), ('host = "orin"', 'host = "-x"'), ("labels", "lables"), ("[device.line-3]", '[device."a b"]'),
+        ("[device.line-3]", "[devices.line-3]"), ('"~/venv/bin/python"', "3"),
+    ],
+)  # fmt: skip
+def test_editors_see_mistakes_by_the_schema(old: str, new: str) -> None:
+    checks = jsonschema.Draft202012Validator(schemas()["fleet"])
+    assert checks.is_valid(tomllib.loads(GOOD))
+    assert old in GOOD
+    assert not checks.is_valid(tomllib.loads(GOOD.replace(old, new)))
 
 
 def test_without_the_file_there_are_no_devices(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ortolan.verbs.lists import schema
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-KINDS = ("target", "model", "manifest")
+KINDS = ("target", "model", "fleet", "manifest")
 STALE = "docs/*.schema.json is stale: run pytest tests/unit/test_manifest.py --update"
 
 TEXT = st.text(max_size=20)

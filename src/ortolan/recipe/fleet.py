@@ -26,7 +26,10 @@ _HOST = re.compile(r"[^-\s\0][^\s\0]*")
 class Device(Strict):
     """``[device.<name>]``: one device."""
 
-    host: str = Field(description="as ssh takes it: user@name, or a name of your ssh configuration; or emulated")
+    host: str = Field(
+        description="as ssh takes it: user@name, or a name of your ssh configuration; or emulated",
+        json_schema_extra={"pattern": f"^{_HOST.pattern}$"},
+    )
     target: str = Field(description="what it is: a file of recipes/targets")
     labels: list[str] = Field(default=[], description="names that several devices share: --host lab reaches all of them")
     python: str = Field(
@@ -57,9 +60,11 @@ class Device(Strict):
 
 
 class Fleet(Strict):
-    """The whole file."""
+    """Devices that verbs reach by name, by label, or all together: ``recipes/fleet.toml``."""
 
-    device: dict[str, Device] = Field(default={}, description="the devices by name")
+    device: dict[str, Device] = Field(
+        default={}, description="the devices by name", json_schema_extra={"propertyNames": {"pattern": f"^(?:{_NAME.pattern})$"}}
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Fleet:
