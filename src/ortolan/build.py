@@ -15,6 +15,7 @@ from .assemble import assemble
 from .cache import Cache
 from .carried import Checks, Misfits
 from .contract import BESIDE
+from .devices.fleet import Emulators
 from .disk import json_bytes, sweep, write_json
 from .emulation import Emulation, prepare
 from .errors import OrtolanError
@@ -22,10 +23,12 @@ from .events import Emit, Event
 from .execute import Executor, Results, weights_of
 from .execute import sweep as sweep_work
 from .manifest import NAME, Manifest
+from .ondevice import There, reached
 from .outputs.reduced_runtime import LIBRARY
 from .package import find_templates, image_locks, pack
 from .plan import Candidates, Shipment
 from .platforms import host_platform
+from .recipe.fleet import NamedDevice
 from .record import About, describe
 from .recover import settle
 from .runtime import Runtime
@@ -43,7 +46,8 @@ class Options:
 
     ``runtimes`` and ``templates`` are the folders with runtime descriptions and with kinds of templates, nearest first.
     ``emulation``: what ships for 64-bit ARM is checked on an emulated one, where that can be. ``misfits``: who compares what a
-    model needs with what a reduced runtime was built for.
+    model needs with what a reduced runtime was built for. ``devices``: those on which what ships is checked, and which build
+    their engines; ``device_limit``: seconds that a step may take there.
     """
 
     cache: Cache
@@ -53,6 +57,8 @@ class Options:
     jobs: int = 0
     emulation: bool = False
     misfits: Misfits | None = None
+    devices: Sequence[NamedDevice] = ()
+    device_limit: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Built:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A job between its two halves."""
+    """A job between its two halves; ``lacks``: what the reduced runtime of its target was not built for."""
 
     job: Job
     found: Candidates
@@ -85,16 +91,31 @@ class _Chosen:
     reason: str
     hashed: str
     emulation: Emulation
+    there: There
+    lacks: Sequence[str] = ()
 
     @property
     def tag(self) -> str:
-        return plan.tag_of(self.job, self.hashed)
+        return plan.tag_of(self.job, self.hashed) + self.there.mark(self.job)
 
 
 def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
-    """Build every job; one that fails does not stop the others. Nothing is put in place for a job that fails."""
+    """Build every job; one that fails does not stop the others. Nothing is put in place for a job that fails.
+
+    OrtolanError before anything is built when a device does not answer.
+    """
     _know_templates(jobs, options)
+
+    def say(text: str) -> None:
+        emit(Event("runtime", text=text))
+
+    with reached(options.devices, jobs, Emulators(options.runtimes, options.cache.runtimes, say)) as devices:
+        return _build(jobs, options, emit, There(devices, options.device_limit))
+
+
+def _build(jobs: Sequence[Job], options: Options, emit: Emit, there: There) -> list[Built]:
     executor = executor_for(jobs, options, emit)
+    there.joined(executor)
     arm = emulated(jobs, options, executor)
     found = {index: plan.candidates(job, host=host_platform()) for index, job in enumerate(jobs)}
     results = executor.run(one.normalise for one in found.values())
@@ -103,11 +124,14 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     for index, one in found.items():
         settled = settle(jobs[index], one, results, executor.run, host_platform())
         found[index], results = settled.found, executor.run(settled.found.steps(), settled.results)
-    halves = [_choose(jobs[index], one, results, arm) for index, one in found.items()]
+    halves = [_choose(jobs[index], one, results, arm, there) for index, one in found.items()]
     chosen = [half for half in halves if isinstance(half, _Chosen)]
+    chosen, results = _fitting(chosen, results, executor, options)
     ships = [plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen]
     checks = [step for c, ship in zip(chosen, ships, strict=True) for step in arm.checks(c.job, ship).values()]
+    checks += [step for c, ship in zip(chosen, ships, strict=True) for step in there.plan(c.job, ship, c.tag).steps()]
     results |= executor.run([*(step for ship in ships for step in ship.steps()), *checks])
+    ships = [there.with_engines(c.job, ship, c.tag, results) for c, ship in zip(chosen, ships, strict=True)]
     with tempfile.TemporaryDirectory(prefix="ortolan-") as folder:
         proofs = [_proof(c, ship, results, executor, options, Path(folder)) for c, ship in zip(chosen, ships, strict=True)]
         results |= executor.run([step for proof in proofs if proof for step in proof.steps()], results) if any(proofs) else {}
@@ -157,7 +181,7 @@ def _runtimes(names: Sequence[str], options: Options, emit: Emit) -> dict[str, R
     return {spec.name: runtime.ensure(spec, options.cache.runtimes, say) for spec in specs}
 
 
-def _choose(job: Job, found: Candidates, results: Results, arm: Emulation) -> _Chosen | Built:
+def _choose(job: Job, found: Candidates, results: Results, arm: Emulation, there: There) -> _Chosen | Built:
     """Judge the candidates; the precision that ships, or what stops the build."""
     errors = failures(found.steps(), results, gates.tolerated(found, results))
     if errors:
@@ -167,48 +191,53 @@ def _choose(job: Job, found: Candidates, results: Results, arm: Emulation) -> _C
     precision, reason = gates.choose(job, judged)
     if gates.stopping(judged, precision, job):
         return Built(job, plan.tag_of(job, hashed), gates=judged, steps=_keys(found.steps(), results), hashed=hashed)
-    return _Chosen(job, found, judged, precision, reason, hashed, arm)
+    return _Chosen(job, found, judged, precision, reason, hashed, arm, there)
 
 
-@dataclass(frozen=True)
-class _Proof:
-    """What is known of the reduced runtime that a build carries, beside the facts of its library."""
+def _fitting(chosen: Sequence[_Chosen], results: Results, executor: Executor, options: Options) -> tuple[list[_Chosen], Results]:
+    """The jobs, those without their reduced runtime that need what it was not built for: they ship as if there were none."""
+    ships = {id(c): plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen if c.job.library}
+    if not ships or options.misfits is None:
+        return list(chosen), results
+    results = executor.run([step for ship in ships.values() for step in carried.converted(ship)], results)
+    return [_fitted(c, ships[id(c)], results, executor, options.misfits) if id(c) in ships else c for c in chosen], results
 
-    checks: Checks
-    fits: Gate
 
-    def steps(self) -> tuple[Step, ...]:
-        return self.checks.steps()
+def _fitted(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, misfits: Misfits) -> _Chosen:
+    if failures(carried.converted(ship), results, set()):
+        return chosen
+    lacks = carried.lacks(chosen.job, ship, partial(_fetched, executor, results), misfits)
+    return replace(chosen, job=carried.without(chosen.job), lacks=lacks) if lacks else chosen
 
 
 def _proof(
     chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, options: Options, scratch: Path
-) -> _Proof | None:
+) -> Checks | None:
     """How the reduced runtime is checked by the build's own C program; None where the build carries none."""
     if LIBRARY not in ship.files or failures(ship.steps(), results, set()):
         return None
-    fits = carried.fits(ship, partial(_fetched, executor, results), options.misfits, scratch)
     artifacts = list(_artifacts(ship, results, executor))
     described = describe(chosen.job, _all_about(chosen, ship, artifacts, [], results), ship.steps(), results, executor)
     try:
-        checks = carried.checks(chosen.job, ship, described, options.templates, chosen.emulation, scratch)
+        return carried.checks(chosen.job, ship, described, options.templates, chosen.emulation, scratch)
     except OrtolanError as error:  # a template that cannot be rendered
-        checks = Checks(unrun=str(error), untimed=str(error))
-    return _Proof(checks, fits)
+        return Checks(unrun=str(error), untimed=str(error))
 
 
-def _ship(chosen: _Chosen, ship: Shipment, proof: _Proof | None, results: Results, executor: Executor, options: Options) -> Built:
+def _ship(chosen: _Chosen, ship: Shipment, proof: Checks | None, results: Results, executor: Executor, options: Options) -> Built:
     """Judge what would ship and put it in place when every gate lets it."""
     job, checks = chosen.job, chosen.emulation.checks(chosen.job, ship)
-    steps = (*chosen.found.steps(), *ship.steps(), *checks.values(), *(proof.steps() if proof else ()))
+    visits = chosen.there.plan(job, ship, chosen.tag)
+    steps = (*chosen.found.steps(), *ship.steps(), *checks.values(), *visits.steps(), *(proof.steps() if proof else ()))
     keys = _keys(steps, results)
     errors = failures(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
     artifacts = _artifacts(ship, results, executor)
     ships = gates.shipped(job, ship, list(artifacts), results, chosen.precision)
-    ships = carried.among(ships, [proof.fits, *proof.checks.judged(job, results)]) if proof else ships
+    ships = carried.judged(job, ships, proof, results, chosen.lacks)
     ships = chosen.emulation.judged(job, ships, checks, results, chosen.precision)
+    ships = visits.judged(job, ships, results, chosen.precision)
     judged = [*chosen.gates, *gates.waive(job, ships, chosen.hashed)]
     if gates.stopping(judged, chosen.precision, job):
         return Built(job, chosen.tag, chosen.precision, gates=judged, steps=keys, hashed=chosen.hashed)

@@ -10,12 +10,13 @@ from .. import fresh
 from ..report import coloured
 from ..root import find_root
 from ..verbs.guard import count
+from .devices import HOST, PYTHON
 from .verb import CACHE, EMULATION, JOBS, JSON, MODEL, TARGET, module, verb
 from .verb import cache as caches
 
 
 @verb(
-    iterable=["target", "model"],
+    iterable=["target", "model", "host"],
     help={
         "target": TARGET,
         "model": MODEL,
@@ -23,6 +24,9 @@ from .verb import cache as caches
         "json": "print events and the result as lines of JSON",
         "cache": CACHE,
         "emulation": EMULATION,
+        "host": f"also check what ships there, and let its TensorRT build the engines: {HOST}",
+        "python": PYTHON,
+        "device-limit": "seconds that a step may take on the device (1800)",
     },
 )
 def build(
@@ -33,10 +37,14 @@ def build(
     json: bool = False,
     cache: str | None = None,
     emulation: bool = True,
+    host: list[str] = [],  # noqa: B006  Invoke's own list
+    python: str = "",
+    device_limit: str = "1800",
 ) -> None:
     """Build the artifacts of a target into build/<target>/<tag>/.
 
     ./inv build --target raspberry-pi-5
+    ./inv build --target raspberry-pi-5 --host pi@pi5 --python '~/venv/bin/python'
     ./inv build --target x86-cpu --model digits --jobs 2
     ./inv build --target x86-cpu --model path/to/model.onnx
     """
@@ -44,9 +52,12 @@ def build(
     request = {"root": str(root), "from": str(Path.cwd()), "targets": target, "models": model, "json": json, "colour": coloured()}
     request |= {} if emulation else {"emulation": False}
     record = fresh.record_path(places.root, request)
-    said = fresh.recall(record)
+    said = None if host else fresh.recall(record)  # a device may have changed meanwhile
     if said is None:
-        module("build").run(root, target, model, jobs=wide, as_json=json, cache=places, record=record, emulated=emulation)
+        there = {"hosts": host, "python": python, "limit": count("--device-limit", device_limit)}
+        module("build").run(
+            root, target, model, jobs=wide, as_json=json, cache=places, record=record, emulated=emulation, **there
+        )
     else:
         print(said)
 

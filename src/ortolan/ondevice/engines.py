@@ -10,7 +10,7 @@ from ..outputs import tensorrt, tensorrt_rtx
 from ..plan import Shipment
 from ..sources import Job
 from ..stages.lib.kit import build_engine
-from ..step import Ref, Source, Step
+from ..step import Ref, Source, Step, tree
 from .devices import LIBRARIES, Device
 
 _KITS = {build_engine.TENSORRT: tensorrt.kits, build_engine.RTX: tensorrt_rtx.kits}
@@ -109,8 +109,8 @@ def _engine(job: Job, device: Device, key: str, provider: str, note: str, kit: S
         return Engine(device, key, provider, note, "", None, why)
     named = Engine(device, key, provider, note, _mark(device, key, note), None)
     read: dict[str, Source] = {"model": kit.inputs["model"], "kit": kit["engine.json"], "script": kit["build_engine.sh"]}
-    if "timings" in job.trees:
-        read["timings"] = job.trees["timings"]
+    if key == build_engine.TENSORRT and job.target.timings:
+        read["timings"] = tree({job.target.timings.name: job.target.timings}, single=True)
     step = job.step("engine_device", read, device.runtime.name, limit, note=note, file=named.file)
     return Engine(device, key, provider, note, named.mark, step)
 

@@ -86,6 +86,9 @@ class EngineKit(Output):
     dla_core: int | None = Field(default=None, ge=0, le=1, description="deep learning accelerator in place of the GPU")
     gpu_fallback: bool = Field(default=True, description="beside a DLA, the GPU takes what it refuses")
     timing_cache: bool = Field(default=True, description="keep kernel timings on the device, so that engines build alike")
+    timings: str | None = Field(
+        default=None, min_length=1, description="file beside this recipe to begin with: timing-*.cache of a build with --host"
+    )
     tf32: bool = Field(default=False, description="products of float32 with 10 bits of mantissa: faster, less exact")
 
     _size = field_validator("workspace", mode="before")(_maybe_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError
+from .explain import Problem
 from .files import SourceFiles, find, references, staged
 from .load import complain, load_model, load_target, shown
 from .nearest import did_you_mean
@@ -28,6 +29,12 @@ class NamedTarget:
     name: str
     path: Path
     recipe: Target
+
+    @property
+    def timings(self) -> Path | None:
+        """The file of kernels' timings that engines begin with."""
+        kit = self.recipe.outputs.tensorrt
+        return self.path.parent / kit.timings if kit and kit.timings else None
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,13 @@ class Project:
         return _names(self.root / "recipes" / "models")
 
     def target(self, name: str) -> NamedTarget:
-        """Raises RecipeError for a name that is not there, and for every mistake in its recipe."""
+        """Raises RecipeError for a name that is not there, for every mistake in its recipe, and for a file that it misses."""
         path = _pick("target", name, self.targets(), self.root / "recipes" / "targets")
-        return NamedTarget(name, path, load_target(path))
+        target = NamedTarget(name, path, load_target(path))
+        if target.timings and not target.timings.is_file():
+            near = did_you_mean(target.timings.name, [one.name for one in target.timings.parent.glob("*.cache")])
+            raise complain(path, [Problem(("outputs", "tensorrt", "timings"), "no such file", near)])
+        return target
 
     def model(self, name: str) -> NamedModel:
         """Raises RecipeError for a name that is not there, every mistake in its recipe, and every file that it misses."""

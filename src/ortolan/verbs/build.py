@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from invoke.exceptions import Exit
@@ -22,6 +22,7 @@ from ..report.progress import shown
 from ..report.tables import gate_table, size
 from ..sources import Job
 from . import pick
+from .doctor import pick_devices
 
 
 def run(
@@ -34,14 +35,21 @@ def run(
     cache: Cache,
     record: Path,
     emulated: bool,
+    hosts: Sequence[str] = (),
+    python: str = "",
+    limit: float = 1800.0,
 ) -> None:
     """Build; print one block (or one line of JSON) per job; exit with 3 for a failed gate, or the errors' own code."""
     before = _read(root)
-    picked = pick.jobs(Project(root), targets, models)
+    project = Project(root)
+    picked = pick.jobs(project, targets, models)
+    options = pick.options(root, cache, jobs, emulation=emulated)
+    if hosts:
+        options = replace(options, devices=pick_devices(project, hosts, python, targets), device_limit=limit)
     runtimes = [path for one in picked for path in carried.looks_at(root / "build" / one.target.name)]
     before |= _sources(picked) | fresh.look(runtimes, [])
     with shown(as_json=as_json) as emit:
-        built = build(picked, pick.options(root, cache, jobs, emulation=emulated), emit)
+        built = build(picked, options, emit)
     said = "\n".join(_json(one) if as_json else _text(one, root) for one in built)
     print(said)
     for error in dict.fromkeys(str(error) for one in built for error in one.errors):
@@ -50,7 +58,7 @@ def run(
     waived = any(gate.outcome is Outcome.WAIVED for gate in judged)  # tomorrow it may have expired
     stopped = any(gate.name == "recovered" and gate.varies for gate in judged)  # the next build goes on with the search
     if all(one.ok for one in built):
-        if not waived and not stopped and not emulation.unreached(judged):
+        if not hosts and not waived and not stopped and not emulation.unreached(judged):
             fresh.remember(record, said, before | _made(built, cache))
     else:
         raise Exit(code=max(error.exit_code for one in built if not one.ok for error in one.errors or [GateError("")]))
