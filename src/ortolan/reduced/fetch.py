@@ -47,7 +47,7 @@ def _fetch(urls: Sequence[str], wanted: str, to: Path) -> None:
     for url in urls:
         try:
             _from(url, part)
-        except (OSError, http.client.HTTPException, CutShortError, ValueError) as error:
+        except (OSError, http.client.HTTPException, CutShortError) as error:
             if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError) and error.filename:
                 raise  # the disk's, not the network's
             said.append(f"{url}: {error}")
@@ -80,7 +80,7 @@ def _go_on(url: str, part: Path) -> None:
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 - the same
             more = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-            with part.open("ab" if more else "wb") as stream:
+            with disk(part), part.open("ab" if more else "wb") as stream:
                 _copy(answer, stream, answer.headers.get("Content-Length"))
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # there is no more: it is whole, or another file

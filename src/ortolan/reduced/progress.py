@@ -15,8 +15,8 @@ _EVERY = 30.0  # seconds between two lines where nobody watches
 class Progress:
     """Told each line of ninja's, it shows one line that changes; where the stream is no terminal, one now and then."""
 
-    def __init__(self, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._clock = stream, clock
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream or sys.stderr, clock
         self._begun, self._shown = clock(), 0.0
         self._first = -1
 

@@ -1,0 +1,270 @@
+"""A reduced runtime's sources, edits, flags and keys: what is taken, what is refused, and what changes a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import reduced_builds as small
+from conftest import ROOT
+from ortolan import digest
+from ortolan.errors import OrtolanError, RuntimeSetupError
+from ortolan.reduced import edits, elf, flags, mobile, pinned, sources
+from ortolan.reduced import record as records
+from ortolan.reduced.compile import update
+from ortolan.reduced.job import Work
+from ortolan.reduced.progress import Progress, left
+
+REAL = pinned.load([ROOT / "runtimes"])
+KNOBS = flags.Knobs()
+
+
+def work(tmp_path: Path, **other: object) -> Work:
+    """A build of small sources; what is given takes the place of what it usually is made of."""
+    pins = small.pins(tmp_path / "sources")
+    told = flags.flags(KNOBS, small.AMD64, small.CONFIG, cross=False)
+    own = Work("linux/amd64", small.CONFIG, KNOBS, told, sources.given(pins, tmp_path / "sources"), [], small.root(tmp_path))
+    return dataclasses.replace(own, **other)  # type: ignore[arg-type]  # a test's own words
+
+
+def test_the_pinned_sources_are_complete_and_their_patches_apply_to_their_versions() -> None:
+    versions = {one.name: one.version for one in REAL.sources}
+    assert versions == {"onnxruntime": REAL.onnxruntime, "onnx": "1.17.0", "protobuf": "3.21.12"}
+    assert [len(one.digest) for one in REAL.sources] == [71, 71, 71]
+    found = edits.edits(versions)
+    assert len(found) == len(list(edits.FOLDER.iterdir())) == 4
+    assert all(patch.why.endswith(".") and patch.source in versions for patch in found)
+    assert edits.edits(versions | {"onnxruntime": "1.22.0"}) == []
+
+
+def test_a_patch_that_does_not_say_why_is_no_patch(tmp_path: Path) -> None:
+    (tmp_path / "0001.patch").write_text("Source: thing\nVersions: 1.2.3\n\n--- a/x\n")
+    with pytest.raises(KeyError, match="Why"):
+        edits.edits({"thing": "1.2.3"}, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "onnxruntime = 1", 'onnxruntime = "1.21.0"\nmirrors = []\n[[source]]\nname = "onnx"\n'])
+def test_incomplete_pins_are_refused(tmp_path: Path, text: str) -> None:
+    shutil.copytree(ROOT / "runtimes/reduced", tmp_path / "reduced")
+    (tmp_path / "reduced/sources.toml").write_text(text)
+    with pytest.raises(RuntimeSetupError, match="what reduced runtimes are built from is not told"):
+        pinned.load([tmp_path])
+    with pytest.raises(RuntimeSetupError, match=r"there is no reduced/sources\.toml"):
+        pinned.load([tmp_path / "nowhere"])
+
+
+def test_tarballs_of_a_folder_are_taken_by_their_digests(tmp_path: Path) -> None:
+    pins = small.pins(tmp_path)
+    (tmp_path / "thing_1.2.3.orig.tar.gz").rename(tmp_path / "thing-renamed.tgz")
+    (found,) = sources.given(pins, tmp_path)
+    assert (found.digest, found.file) == (pins.sources[0].digest, "thing-renamed.tgz")
+    sources.unpack(found, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["LICENSE", "VERSION"]  # docs is skipped
+
+
+def test_a_tarball_with_other_bytes_is_refused_with_both_digests(tmp_path: Path) -> None:
+    pins = small.pins(tmp_path)
+    path = tmp_path / pins.sources[0].file
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(OrtolanError, match="other bytes than the pinned one") as caught:
+        sources.given(pins, tmp_path)
+    assert {digest.of_file(path), pins.sources[0].digest} <= set(caught.value.why.replace(";", "").replace(",", "").split())
+
+
+@pytest.mark.parametrize("name", ["thing_1.3.0.orig.tar.gz", "thing-1.3.0.tgz"])
+def test_a_tarball_of_another_version_is_refused(tmp_path: Path, name: str) -> None:
+    pins = small.pins(tmp_path / "pinned")
+    small.tarball(tmp_path / "given" / name, {"VERSION": b"1.3.0\n"}, "thing-1.3.0")
+    with pytest.raises(OrtolanError, match=r"this is thing 1\.3\.0, and builds are made of 1\.2\.3"):
+        sources.given(pins, tmp_path / "given")
+
+
+def test_a_folder_without_a_source_is_refused_and_onnx_is_not_onnxruntime(tmp_path: Path) -> None:
+    pins = small.pins(tmp_path / "pinned")
+    small.tarball(tmp_path / "given/things-1.2.3.tar.gz", {"VERSION": b"1.2.3\n"}, "things")
+    with pytest.raises(OrtolanError, match="there is no thing here"):
+        sources.given(pins, tmp_path / "given")
+    with pytest.raises(OrtolanError, match="there is no such folder"):
+        sources.given(pins, tmp_path / "nowhere")
+
+
+def test_an_unpacked_tree_is_taken_and_a_changed_file_changes_its_digest(tmp_path: Path) -> None:
+    pins = small.pins(tmp_path / "pinned")
+    tree = tmp_path / "given/thing-1.2.3"
+    shutil.copytree(tmp_path / "pinned", tree)
+    (tree / "VERSION").write_text("1.2.3\n")
+    (tree / "run.sh").touch(0o755)
+    (first,) = sources.given(pins, tmp_path / "given")
+    (tree / "docs").mkdir()
+    (tree / "docs/more.txt").write_text("skipped")
+    assert sources.given(pins, tmp_path / "given") == [first]
+    (tree / "run.sh").write_text("changed")
+    (second,) = sources.given(pins, tmp_path / "given")
+    assert first.digest != second.digest
+    sources.unpack(second, tmp_path / "out")
+    assert os.access(tmp_path / "out/run.sh", os.X_OK)
+    assert not (tmp_path / "out/docs").exists()
+
+
+@pytest.mark.parametrize(("version", "said"), [("1.1.0", r"this is thing 1\.1\.0"), ("new", "thing of an unknown version")])
+def test_an_unpacked_tree_of_another_version_is_refused(tmp_path: Path, version: str, said: str) -> None:
+    pins = small.pins(tmp_path / "pinned")
+    (tmp_path / "given/thing").mkdir(parents=True)
+    (tmp_path / "given/thing/VERSION").write_text(f"{version}\n")
+    with pytest.raises(OrtolanError, match=said):
+        sources.given(pins, tmp_path / "given")
+
+
+def test_a_damaged_tarball_is_an_error_with_its_name(tmp_path: Path) -> None:
+    pins = small.pins(tmp_path, **{"big.bin": os.urandom(300_000)})
+    path = tmp_path / pins.sources[0].file
+    path.write_bytes(path.read_bytes()[:200_000])
+    cut = small.pinned(path)
+    with pytest.raises(OrtolanError, match="a tarball cannot be unpacked"):
+        sources.unpack(sources.Source(cut, path, cut.digest), tmp_path / "out")
+
+
+def test_flags_follow_the_knobs_and_the_operators() -> None:
+    own = flags.flags(KNOBS, small.AMD64, small.CONFIG, cross=False)
+    assert own["onnxruntime_MINIMAL_BUILD"] == own["onnxruntime_REDUCED_OPS_BUILD"] == "ON"
+    assert own["onnxruntime_DISABLE_EXCEPTIONS"] == "OFF"
+    assert "-static-libstdc++" in own["CMAKE_SHARED_LINKER_FLAGS"]
+    assert "CMAKE_SYSTEM_NAME" not in own
+    assert not [value for value in own.values() if "/home" in value or "/root" in value]
+    other = flags.flags(flags.Knobs(exceptions=False, static_cxx=False), small.AMD64, small.CONFIG, cross=True)
+    assert other["onnxruntime_DISABLE_EXCEPTIONS"] == "ON"
+    assert "CMAKE_SHARED_LINKER_FLAGS" not in other
+    assert other["CMAKE_SYSTEM_PROCESSOR"] == "x86_64"
+    trees = small.config("ai.onnx.ml;3;TreeEnsembleClassifier\n")
+    assert own["onnxruntime_DISABLE_ML_OPS"] == "ON"
+    assert flags.flags(KNOBS, small.AMD64, trees, cross=False)["onnxruntime_DISABLE_ML_OPS"] == "OFF"
+    extended = flags.flags(flags.Knobs(xnnpack=True), small.AMD64, small.CONFIG, cross=False)
+    assert extended["onnxruntime_EXTENDED_MINIMAL_BUILD"] == extended["onnxruntime_USE_XNNPACK"] == "ON"
+
+
+def test_equal_builds_have_equal_keys_wherever_they_are(tmp_path: Path) -> None:
+    one, other = work(tmp_path / "one"), work(tmp_path / "another/place")
+    assert (one.key, one.tree) == (other.key, other.tree)
+
+
+def test_other_operators_change_the_key_and_not_the_tree(tmp_path: Path) -> None:
+    one = work(tmp_path)
+    other = dataclasses.replace(one, config=small.config("ai.onnx;13;Relu\n"))
+    assert one.tree == other.tree
+    assert one.key != other.key
+
+
+@pytest.mark.parametrize("field", ["platform", "knobs", "flags", "sources", "patches", "root"])
+def test_everything_else_changes_both_keys(tmp_path: Path, field: str) -> None:
+    one = work(tmp_path)
+    changed = {
+        "platform": "linux/arm64",
+        "knobs": flags.Knobs(exceptions=False),
+        "flags": {**one.flags, "CMAKE_BUILD_TYPE": "Release"},
+        "sources": [dataclasses.replace(one.sources[0], digest="sha256:11")],
+        "patches": edits.edits({"onnxruntime": "1.21.0"})[:1],
+        "root": dataclasses.replace(one.root, packages={"dash": {"version": "1"}}),
+    }[field]
+    other = dataclasses.replace(one, **{field: changed})  # type: ignore[arg-type]  # one of several fields
+    assert one.tree != other.tree
+    assert one.key != other.key
+
+
+def test_files_that_did_not_change_keep_their_times(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    for name, text in {"a/same.cc": "same", "a/changed.cc": "new", "added.inc": "added"}.items():
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).write_text(text)
+    (old / "a").mkdir(parents=True)
+    for name, text in {"a/same.cc": "same", "a/changed.cc": "old", "gone.cc": "gone"}.items():
+        (old / name).write_text(text)
+        os.utime(old / name, (1_000_000, 1_000_000))
+    assert update(new, old) == ["a/changed.cc", "added.inc", "gone.cc"]
+    assert (old / "a/same.cc").stat().st_mtime == 1_000_000
+    assert (old / "a/changed.cc").stat().st_mtime > 1_000_000
+    assert (old / "added.inc").read_text() == "added"
+    assert not (old / "gone.cc").exists()
+    assert update(new, old) == []
+
+
+READELF = """
+Dynamic section at offset 0x17d8a0 contains 33 entries:
+ 0x0000000000000001 (NEEDED)             Shared library: [libm.so.6]
+ 0x0000000000000001 (NEEDED)             Shared library: [libc.so.6]
+ 0x000000000000000e (SONAME)             Library soname: [libonnxruntime.so.1]
+
+Version definition section '.gnu.version_d' contains 2 entries:
+  000000: Rev: 1  Flags: BASE  Index: 1  Cnt: 1  Name: libonnxruntime.so.1
+  0x001c: Rev: 1  Flags: none  Index: 2  Cnt: 1  Name: VERS_1.21.0
+
+Version needs section '.gnu.version_r' contains 2 entries:
+  000000: Version: 1  File: libm.so.6  Cnt: 2
+  0x0010:   Name: GLIBC_2.29  Flags: none  Version: 33
+  0x0020:   Name: GLIBC_2.2.5  Flags: none  Version: 8
+  0x0030: Version: 1  File: libc.so.6  Cnt: 2
+  0x0040:   Name: GLIBC_2.34  Flags: none  Version: 19
+  0x0050:   Name: CXXABI_1.3.9  Flags: none  Version: 21
+  0x0060:   Name: CXXABI_1.3.15  Flags: none  Version: 23
+"""
+
+
+def test_what_a_library_needs_is_read_from_readelf() -> None:
+    assert elf.needed(READELF) == ["libc.so.6", "libm.so.6"]
+    assert elf.symbol_versions(READELF) == {"CXXABI": "1.3.15", "GLIBC": "2.34"}
+
+
+def test_the_record_says_what_the_library_was_built_from(tmp_path: Path) -> None:
+    one = work(tmp_path, patches=edits.edits({"onnxruntime": "1.21.0"}))
+    library = tmp_path / "libonnxruntime.so"
+    library.write_bytes(b"\x7fELF")
+    told = records.record(one, library, READELF, "1.2.3")
+    assert told["key"] == one.key
+    assert told["library"] == {"file": "libonnxruntime.so", "digest": digest.of_file(library), "size": 4}
+    assert [(row["name"], row["licence"]) for row in told["sources"]] == [("thing", "MIT")]
+    assert [row["file"] for row in told["patches"]] == sorted(path.name for path in edits.FOLDER.iterdir())
+    assert told["toolchain"]["version"] == "14.2.0-19"
+    assert str(tmp_path) not in str(told)
+
+
+def test_progress_is_a_line_now_and_then_with_an_estimate() -> None:
+    stream = io.StringIO()
+    now = iter([0.0, 100.0, 105.0, 140.0, 150.0])
+    progress = Progress(stream, lambda: next(now))
+    for line in (
+        "[0/2] Re-checking globbed directories...",
+        "[10/30] one",
+        "a warning",
+        "[15/30] two",
+        "[20/30] three",
+        "[30/30] end",
+    ):
+        progress(line)
+    assert stream.getvalue().splitlines() == [
+        "  compiled 10 of 30",
+        "  compiled 20 of 30, about 2 min more",
+        "  compiled 30 of 30",
+    ]
+    assert left(4, 10, 60.0) == ""
+    assert left(10, 5, 60.0) == ", about 30 s more"
+
+
+@pytest.mark.parametrize("kind", ["android", "ios"])
+def test_phones_get_commands_that_are_marked_not_run(tmp_path: Path, kind: str) -> None:
+    made = mobile.write(tmp_path, f"{kind}/arm64", "1.21.0", small.CONFIG, flags.Knobs(exceptions=False))
+    (script,) = [path for path in made if path.suffix == ".sh"]
+    assert os.access(script, os.X_OK)
+    subprocess.run(["sh", "-n", script], check=True)
+    settings = json.loads((tmp_path / "build_settings.json").read_text())
+    assert "--disable_exceptions" in str(settings["build_params"])
+    assert "--include_ops_by_config required_operators_and_types.config build_settings.json" in script.read_text()
+    assert (tmp_path / "required_operators_and_types.config").read_text() == small.CONFIG.text()
+    assert (tmp_path / "Dockerfile").is_file() == (kind == "android")
+    told = mobile.gate(f"{kind}/arm64")
+    assert (told.outcome, bool(told.why)) == ("not-run", True)
