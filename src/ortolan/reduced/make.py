@@ -61,18 +61,11 @@ def planned(pins: Pins, wanted: Wanted, say: Callable[[str], object] = str) -> W
         if wanted.given
         else sources.fetched(pins, [*wanted.mirrors, *pins.mirrors], wanted.cache / "sources", say)
     )
-    if wanted.knobs.xnnpack:
-        _refuse_xnnpack(pins, wanted)
+    found += sources.also(XNNPACK, wanted.given) if wanted.knobs.xnnpack else []
     root = ensure(pins.root, wanted.platform, wanted.cache / "roots", say)
     told = flags(wanted.knobs, root.platform, wanted.config, cross=root.cross)
     patches = edits({source.pinned.name: source.pinned.version for source in found})
     return Work(wanted.platform, wanted.config, wanted.knobs, told, found, patches, root)
-
-
-def _refuse_xnnpack(pins: Pins, wanted: Wanted) -> None:
-    why = f"a build with it needs the sources of {', '.join(XNNPACK)}, which Debian's {pins.onnxruntime} comes without"
-    hint = "leave xnnpack = false in [outputs] reduced_runtime"
-    raise OrtolanError("these sources have no XNNPACK", where=str(wanted.given or "the pinned sources"), why=why, hint=hint)
 
 
 def made(work: Work, cache: Path, jobs: int, say: Callable[[str], object], line: Callable[[str], object] = str) -> Made:

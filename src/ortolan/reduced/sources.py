@@ -48,6 +48,19 @@ def given(pins: Pins, folder: Path) -> list[Source]:
     return [_given(one, folder) for one in pins.sources]
 
 
+def also(names: Sequence[str], folder: Path | None) -> list[Source]:
+    """Trees of ``folder`` that bear these names and are pinned nowhere: what they hold is told by their digests.
+
+    OrtolanError that names those that are missing.
+    """
+    missing = [name for name in names if folder is None or not (folder / name).is_dir()]
+    if missing or folder is None:
+        where = str(folder or "the pinned sources")
+        hint = "leave it out of the recipe, or give a folder with --sources that has these trees as well"
+        raise OrtolanError(f"these sources have no {', no '.join(missing)}", where=where, hint=hint)
+    return [_loose(name, folder / name) for name in names]
+
+
 def unpack(source: Source, to: Path) -> None:
     """Bring the source to ``to``, a folder that is not there yet, less what is skipped. OrtolanError for a damaged tarball."""
     if source.place.is_dir():
@@ -115,8 +128,17 @@ def _tree(pinned: Pinned, place: Path) -> Source:
     if version != pinned.version:
         what = f"this is {pinned.name} {version}, and builds are made of {pinned.version}"
         raise OrtolanError(what, where=str(place / pinned.told[0]), hint=_HINT)
-    files = {name: digest.of_file(place / name) for name in _files(pinned, place)}
-    return Source(pinned, place, digest.of_tree(files))
+    return Source(pinned, place, _digest(pinned, place))
+
+
+def _loose(name: str, place: Path) -> Source:
+    licences = tuple(sorted(path.name for path in place.glob("LICENSE*") if path.is_file()))
+    pinned = Pinned(name, "as given", "", "", "NOASSERTION", licences, ("", ""), (".git",))
+    return Source(pinned, place, _digest(pinned, place))
+
+
+def _digest(pinned: Pinned, place: Path) -> str:
+    return digest.of_tree({name: digest.of_file(place / name) for name in _files(pinned, place)})
 
 
 def _files(pinned: Pinned, place: Path) -> Iterator[str]:

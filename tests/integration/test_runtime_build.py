@@ -1,0 +1,303 @@
+"""Building a reduced runtime for real: its steps up to a tree that ninja compiles, and what stops them; and to the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import reduced_builds as small
+from conftest import ROOT, SmallDisk, Workspace
+from ortolan import digest
+from ortolan.cache import cache_at, user_cache
+from ortolan.errors import OrtolanError, RuntimeSetupError, StoreError
+from ortolan.platforms import host_platform
+from ortolan.reduced import enter, make, pinned, root, tree
+from ortolan.reduced.compile import configure
+from ortolan.reduced.config import Config, read
+from ortolan.reduced.flags import XNNPACK, Knobs
+from ortolan.reduced.job import Work
+from ortolan.reduced.sources import also, given
+
+KEPT = user_cache().root / "reduced"
+PINS = pinned.load([ROOT / "runtimes"])
+DIGITS = read("""\
+ai.onnx;13;Flatten,Gemm{"inputs": {"0": ["float"]}},ReduceMean{"inputs": {"0": ["float"]}},Softmax{"inputs": {"0": ["float"]}}
+ai.onnx;14;Reshape
+com.microsoft;1;FusedConv,FusedGemm
+""")
+MORE = read(DIGITS.text() + 'ai.onnx;12;MaxPool{"inputs": {"0": ["float"]}}\n')
+TARGETS = {"linux/amd64": "x86-cpu", "linux/arm64": "raspberry-pi-5"}
+
+
+def command(workspace: Workspace, config: Path, *more: str, target: str = "x86-cpu") -> list[str]:
+    cache = ["--cache", str(workspace.cache.root)]
+    return [sys.executable, "-m", "ortolan", "runtime-build", "--target", target, "--config", str(config), *cache, *more]
+
+
+def run(workspace: Workspace, config: Path, *more: str, target: str = "x86-cpu") -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    asked = command(workspace, config, *more, target=target)
+    return subprocess.run(asked, cwd=workspace.root, env=env, capture_output=True, text=True, check=False)
+
+
+def written(folder: Path, config: Config | str) -> Path:
+    path = folder / "wanted.config"
+    path.write_text(config if isinstance(config, str) else config.text())
+    return path
+
+
+# --- what is refused before anything is fetched ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ai.onnx;13;Reluu\n", "unknown operator 'Reluu' of ai.onnx. Did you mean Relu?"),
+        ("ai.onnx;20;RegexFullMatch\n", "regular expressions"),
+        ("Relu\n", "not a line of a configuration"),
+    ],
+)
+def test_a_configuration_that_cannot_be_built_is_refused(own_cache: Workspace, tmp_path: Path, text: str, said: str) -> None:
+    done = run(own_cache, written(tmp_path, text))
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert not (own_cache.cache.root / "reduced").exists()
+
+
+def test_sources_of_another_version_are_refused(own_cache: Workspace, tmp_path: Path) -> None:
+    small.tarball(tmp_path / "given/onnxruntime-1.20.0.tar.gz", {"VERSION_NUMBER": b"1.20.0\n"}, "onnxruntime-1.20.0")
+    done = run(own_cache, written(tmp_path, DIGITS), "--sources", str(tmp_path / "given"))
+    assert done.returncode == 1
+    assert f"this is onnxruntime 1.20.0, and builds are made of {PINS.onnxruntime}" in done.stderr
+
+
+def test_targets_that_nothing_is_built_for_say_so(own_cache: Workspace, tmp_path: Path) -> None:
+    done = run(own_cache, written(tmp_path, DIGITS), target="windows-iot")
+    assert (done.returncode, "no reduced ONNX Runtime is built for windows" in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(("target", "package"), [("android-arm64", "AAR"), ("ios", "xcframework")])
+def test_phones_get_the_command_lines_and_a_gate_that_says_not_run(
+    own_cache: Workspace, tmp_path: Path, target: str, package: str
+) -> None:
+    done = run(own_cache, written(tmp_path, DIGITS), "--json", target=target)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(gate["subject"], gate["outcome"], bool(gate["why"])) for gate in told["gates"]] == [(package, "not-run", True)]
+    assert all(Path(path).is_file() for path in told["files"])
+
+
+def test_xnnpack_is_refused_where_the_sources_have_none(tmp_path: Path) -> None:
+    pins, folder = small.pins(tmp_path / "given"), tmp_path / "given"
+    wanted = make.Wanted("linux/amd64", DIGITS, Knobs(xnnpack=True), folder, tmp_path / "kept", [], 1)
+    with pytest.raises(OrtolanError, match="these sources have no googlexnnpack, no pthreadpool, no fp16"):
+        make.planned(pins, wanted)
+    for name in XNNPACK:
+        (folder / name).mkdir()
+        (folder / name / "CMakeLists.txt").write_text(name)
+    found = also(XNNPACK, folder)
+    assert [one.pinned.name for one in found] == list(XNNPACK)
+    assert len({one.digest for one in found}) == len(XNNPACK)
+
+
+# --- root file systems, disks ---------------------------------------------------------------------------------------
+
+
+def test_a_root_file_system_without_a_compiler_is_an_error_that_names_it(tmp_path: Path) -> None:
+    made = small.root(tmp_path, compiler=False)
+    place = tmp_path / f"linux-amd64-{digest.short(root._identity(small.SPEC, small.AMD64, host_platform()))}"
+    made.place.rename(place)
+    with pytest.raises(RuntimeSetupError, match="the root file system has no compiler") as caught:
+        root.ensure(small.SPEC, "linux/amd64", tmp_path)
+    assert caught.value.where == str(place)
+    assert "usr/bin/x86_64-linux-gnu-g++" in caught.value.why
+
+
+def test_a_root_file_system_that_cannot_be_entered_is_an_error(tmp_path: Path) -> None:
+    made = small.root(tmp_path)  # nothing in it is a program
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(RuntimeSetupError, match="a root file system of its own cannot be entered here") as caught:
+        enter.check(made.place, tmp_path / "tree")
+    assert caught.value.why
+
+
+def test_a_full_disk_leaves_no_half_unpacked_tree(tmp_path: Path, small_disk: SmallDisk) -> None:
+    pins = small.pins(tmp_path, **{"big.bin": os.urandom(3_000_000)})
+    disk = small_disk("2m")
+    found = given(pins, tmp_path)
+    with (
+        pytest.raises(StoreError, match="No space left on device"),
+        tree.opened(disk / "trees/one", small.root(tmp_path), found, []),
+    ):
+        pass
+    assert [path.name for path in (disk / "trees").iterdir()] == ["one.lock"]
+
+
+# --- the real sources -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Work:
+    """What a build for this machine is made of; sources and root file system are kept in the user's cache."""
+    if enter.missing():
+        pytest.skip("no root file system to compile in here: no unshare or setpriv")
+    wanted = make.Wanted(host_platform(), DIGITS, Knobs(), None, KEPT, [], 1)
+    try:
+        work = make.planned(PINS, wanted)
+        (tmp_path / "empty").mkdir()
+        enter.check(work.root.place, tmp_path / "empty")
+    except OrtolanError as error:
+        if re.search("apt-get failed|cannot be fetched|cannot be entered|cannot be made", error.what):
+            pytest.skip(f"no root file system to compile in here: {error.what}")
+        raise
+    return work
+
+
+def inside() -> list[int]:
+    """The processes that run in one of the root file systems."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "root").resolve().is_relative_to(KEPT / "roots"):
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended, or is not ours
+    return found
+
+
+def registered(path: Path) -> set[str]:
+    """The operators whose kernels a reduced list still registers."""
+    lines = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("//"))
+    return set(re.findall(r"BuildKernelCreateInfo<ONNX_OPERATOR_\w+\([^()]*?(\w+)\)>", lines))
+
+
+@pytest.mark.slow
+def test_the_real_sources_become_a_tree_that_ninja_compiles(real: Work, tmp_path: Path) -> None:
+    place = tmp_path / "tree"
+    with tree.opened(place, real.root, real.sources, real.patches) as opened:
+        assert opened.run(["python3", "-c", "import socket; socket.create_connection(('1.1.1.1', 80), 3)"]) != 0
+        assert "Network is unreachable" in opened.tail()
+        configure(opened, DIGITS, real.flags)
+        assert opened.configured
+        assert "libonnxruntime.so" in (opened.objects / "build.ninja").read_text()
+        listed = opened.objects / "op_reduction.generated/onnxruntime/core/providers/cpu/cpu_execution_provider.cc"
+        first, since = registered(listed), listed.stat().st_mtime_ns
+        assert {"Flatten", "Gemm", "Softmax"} <= first
+        assert not {"MaxPool", "Relu", "Sin"} & first
+        configure(opened, DIGITS, real.flags)
+        assert listed.stat().st_mtime_ns == since
+        configure(opened, MORE, real.flags)
+        assert registered(listed) - first == {"MaxPool"}
+    patched = (place / "onnxruntime/onnxruntime/core/common/safeint.h").read_text()
+    assert "SAFEINT_CPP_THROW noexcept(false)" in patched
+    assert str(tmp_path) not in (place / tree.LOG).read_text()
+    assert str(tmp_path) not in (place / "obj/build.ninja").read_text()
+    assert inside() == []
+
+
+@pytest.mark.slow
+def test_a_patch_that_does_not_apply_is_named_and_nothing_is_kept(real: Work, tmp_path: Path) -> None:
+    wrong = tmp_path / "0009-wrong.patch"
+    wrong.write_text(
+        real.patches[1].path.read_text().replace("SAFEINT_EXCEPTION_HANDLER_CPP 1", "SAFEINT_EXCEPTION_HANDLER_CPP 2")
+    )
+    patches = [*real.patches[:1], dataclasses.replace(real.patches[1], path=wrong)]
+    with (
+        pytest.raises(OrtolanError, match=r"the patch 0009-wrong\.patch does not apply"),
+        tree.opened(tmp_path / "trees/one", real.root, real.sources, patches),
+    ):
+        pass
+    assert [path.name for path in (tmp_path / "trees").iterdir()] == ["one.lock"]
+
+
+@pytest.fixture
+def linked(own_cache: Workspace, real: Work) -> Workspace:
+    """A workspace whose cache has the real sources and root file systems, and no tree."""
+    assert real.root.place.is_dir()
+    kept = own_cache.cache.root / "reduced"
+    kept.mkdir(parents=True)
+    for name in ("sources", "roots"):
+        (kept / name).symlink_to(KEPT / name)
+    return own_cache
+
+
+@pytest.mark.slow
+def test_a_build_killed_at_any_moment_goes_on_or_starts_clean(linked: Workspace, tmp_path: Path, real: Work) -> None:
+    chance = random.Random(20261121)
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    asked = command(linked, written(tmp_path, DIGITS), "--jobs", "1", target=TARGETS[host_platform()])
+    for _ in range(5):
+        begun = subprocess.Popen(asked, cwd=linked.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.5, 8.0))
+        begun.send_signal(signal.SIGKILL)
+        begun.wait()
+    (trees,) = (linked.cache.root / "reduced").glob("trees")
+    with tree.opened(trees / digest.short(real.tree), real.root, real.sources, real.patches) as opened:
+        assert inside() == []  # who held the lock is gone with all that it started
+        configure(opened, DIGITS, real.flags)
+        assert opened.run(["ninja", "-C", "obj", "-n", "onnxruntime"]) == 0
+    assert not list(trees.glob(".part-*"))
+    assert not (linked.root / "build").exists()
+
+
+# --- to the end: ./inv test --slow ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["x86-cpu", "raspberry-pi-5"])
+def twice(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Workspace, Workspace]]:
+    """A target, and two projects in folders of their own with empty caches, which are a gigabyte each in the end."""
+    made = []
+    for name in ("one", "another/place"):
+        root = tmp_path / name / "project"
+        shutil.copytree(ROOT / "recipes", root / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+        made.append(Workspace(root, cache_at(tmp_path / name / "cache"), []))
+    yield (request.param, *made)
+    for one in made:
+        shutil.rmtree(one.cache.root, ignore_errors=True)
+
+
+def built(workspace: Workspace, target: str, config: Path) -> tuple[dict[str, Any], Path]:
+    """The record of a build that was run to its end, and the folder that it left."""
+    done = run(workspace, config, "--json", target=target)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    current = json.loads((workspace.root / "build" / target / "runtime/current.json").read_text())
+    assert current == {"key": told["runtime"]["key"], "folder": Path(told["folder"]).name}
+    return told["runtime"], Path(told["folder"])
+
+
+def compiled(folder: Path) -> int:
+    """How many files the last run of ninja compiled, by the log."""
+    return (folder / tree.LOG).read_text().rpartition("$ ninja")[2].count("] Building C")
+
+
+@pytest.mark.minutes
+def test_two_builds_have_the_same_bytes_also_by_way_of_other_operators(
+    twice: tuple[str, Workspace, Workspace], tmp_path: Path
+) -> None:
+    target, one, another = twice
+    whole, folder = built(one, target, written(tmp_path, DIGITS))
+    other, elsewhere = built(another, target, written(tmp_path, MORE))
+    assert other["library"]["digest"] != whole["library"]["digest"]
+    again, changed = built(another, target, written(tmp_path, DIGITS))
+    assert again == whole
+    assert (folder / "libonnxruntime.so").read_bytes() == (changed / "libonnxruntime.so").read_bytes()
+    assert 0 < compiled(changed) * 4 < compiled(elsewhere)
+    assert whole["library"]["size"] < 1_500_000
+    assert not {"libstdc++.so.6", "libgcc_s.so.1"} & set(whole["needed"])
+    for path in (folder / "libonnxruntime.so", folder / "runtime.json"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+    recalled, _ = built(another, target, written(tmp_path, MORE))
+    assert recalled == other
