@@ -125,8 +125,8 @@ def _build(jobs: Sequence[Job], options: Options, emit: Emit, there: There) -> l
         settled = settle(jobs[index], one, results, executor.run, host_platform())
         found[index], results = settled.found, executor.run(settled.found.steps(), settled.results)
     halves = [_choose(jobs[index], one, results, arm, there) for index, one in found.items()]
+    halves, results = _fitting(halves, results, executor, options)
     chosen = [half for half in halves if isinstance(half, _Chosen)]
-    chosen, results = _fitting(chosen, results, executor, options)
     ships = [plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen]
     checks = [step for c, ship in zip(chosen, ships, strict=True) for step in arm.checks(c.job, ship).values()]
     checks += [step for c, ship in zip(chosen, ships, strict=True) for step in there.plan(c.job, ship, c.tag).steps()]
@@ -194,13 +194,17 @@ def _choose(job: Job, found: Candidates, results: Results, arm: Emulation, there
     return _Chosen(job, found, judged, precision, reason, hashed, arm, there)
 
 
-def _fitting(chosen: Sequence[_Chosen], results: Results, executor: Executor, options: Options) -> tuple[list[_Chosen], Results]:
+def _fitting(
+    halves: Sequence[_Chosen | Built], results: Results, executor: Executor, options: Options
+) -> tuple[list[_Chosen | Built], Results]:
     """The jobs, those without their reduced runtime that need what it was not built for: they ship as if there were none."""
-    ships = {id(c): plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in chosen if c.job.library}
-    if not ships or options.misfits is None:
-        return list(chosen), results
+    carry = [half for half in halves if isinstance(half, _Chosen) and half.job.library]
+    if not carry or options.misfits is None:
+        return list(halves), results
+    ships = {id(c): plan.shipment(c.job, c.found, c.precision, c.tag, c.hashed) for c in carry}
     results = executor.run([step for ship in ships.values() for step in carried.converted(ship)], results)
-    return [_fitted(c, ships[id(c)], results, executor, options.misfits) if id(c) in ships else c for c in chosen], results
+    fitted = {id(c): _fitted(c, ships[id(c)], results, executor, options.misfits) for c in carry}
+    return [fitted.get(id(half), half) for half in halves], results
 
 
 def _fitted(chosen: _Chosen, ship: Shipment, results: Results, executor: Executor, misfits: Misfits) -> _Chosen:

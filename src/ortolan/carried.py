@@ -18,9 +18,7 @@ from .errors import OrtolanError
 from .execute import Results
 from .gates import carried as gates
 from .manifest import Manifest
-from .outputs.made import unseen
-from .outputs.reduced_library import FITS, NEEDS
-from .outputs.reduced_library import fits as lacks
+from .outputs.reduced_library import NAME, NEEDS, fits
 from .outputs.reduced_runtime import HEADER, LIBRARY
 from .package.context import context
 from .package.render import find_templates, render
@@ -104,10 +102,10 @@ class Checks:
     def judged(self, job: Job, results: Results) -> list[Gate]:
         """What became of them."""
         if self.run is None:
-            return gates.unrun(self.unrun, self.untimed)
+            return [fits([]), *gates.unrun(self.unrun, self.untimed)]
         place = "" if job.target.recipe.platform == host_platform() else f" on emulated {job.target.recipe.platform}"
         seen = gates.ran(results, self.run, self.operator, place)
-        return [*seen, gates.timed(results, self.beside) if self.beside else gates.untimed(self.untimed)]
+        return [fits([]), *seen, gates.timed(results, self.beside) if self.beside else gates.untimed(self.untimed)]
 
 
 def checks(job: Job, ship: Shipment, described: Manifest, templates: Sequence[Path], arm: Emulation, scratch: Path) -> Checks:
@@ -197,21 +195,36 @@ def _rendered(described: Manifest, templates: Sequence[Path], scratch: Path) -> 
     return {name: place / name for name in kept}
 
 
-def among(judged: Sequence[Gate], more: Sequence[Gate]) -> list[Gate]:
-    """The gates of what ships, with those of the program behind those of the library's file."""
-    last = max(index for index, one in enumerate(judged) if one.name == NEEDS)
-    return [*judged[: last + 1], *more, *judged[last + 1 :]]
+def judged(job: Job, given: Sequence[Gate], done: Checks | None, results: Results, missing: Sequence[str]) -> list[Gate]:
+    """The gates of what ships, with those of the program behind those of the library's file.
+
+    ``missing``: what the library was not built for, because of which the build does not carry it.
+    """
+    if missing:
+        again = f"./inv runtime-config --target {job.target.name}, then runtime-build, then build"
+        why = f"the one that was built lacks {'; '.join(missing)}: {again}"
+        return [replace(one, why=why) if one.name == NAME else one for one in given]
+    if done is None:
+        return list(given)
+    last = max(index for index, one in enumerate(given) if one.name == NEEDS)
+    return [*given[: last + 1], *done.judged(job, results), *given[last + 1 :]]
 
 
-def fits(ship: Shipment, fetch: Callable[[Ref, Path], None], misfits: Misfits | None, scratch: Path) -> Gate:
-    """Whether the library was built for all that the model needs; ``fetch`` brings a file to a path."""
-    if misfits is None:
-        return unseen(FITS, "nobody was asked to compare the configurations")
-    own = next(name for name in (CONFIG, "required_operators.config") if name in ship.files)
-    wanted_files = {"ort": "model.ort", "needed": own, "within": "reduced-runtime.config"}
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        read: dict[str, bytes] = {}
-        for role, name in wanted_files.items():
-            fetch(ship.files[name], Path(folder, role))
-            read[role] = Path(folder, role).read_bytes()
-    return lacks(misfits(read["ort"], read["needed"].decode(), read["within"].decode()))
+def without(job: Job) -> Job:
+    """The job as if no library had been built."""
+    return replace(job, trees={role: found for role, found in job.trees.items() if role != REDUCED})
+
+
+def converted(ship: Shipment) -> tuple[Step, ...]:
+    """The step that leaves what a library must hold."""
+    return (ship.files["model.ort"].step,)
+
+
+def lacks(job: Job, ship: Shipment, fetch: Callable[[Ref, Path], None], misfits: Misfits) -> tuple[str, ...]:
+    """What the model needs and the library was not built for; ``fetch`` brings a file of the build to a path."""
+    needed = next(name for name in (CONFIG, "required_operators.config") if name in ship.files)
+    with tempfile.TemporaryDirectory(prefix="ortolan-") as folder:
+        for name in ("model.ort", needed):
+            fetch(ship.files[name], Path(folder, name))
+        within = job.library.paths[CONFIG].read_text() if job.library else ""
+        return tuple(misfits(Path(folder, "model.ort").read_bytes(), Path(folder, needed).read_text(), within))

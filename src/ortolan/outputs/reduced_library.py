@@ -65,10 +65,10 @@ def _needs(facts: Mapping[str, Any], table: ReducedRuntime, platform: str) -> Ga
     machine = platform.rpartition("/")[2]
     problems = [] if elf["machine"] == machine else [f"is for {elf['machine']}, the target is {machine}"]
     problems += _strangers(elf["needed"], table, machine)
-    newest = _newest(elf["versions"])
-    problems += _too_new(newest, table)
+    found = newest(elf["versions"])
+    problems += _too_new(found, table)
     problems += [f"looks for libraries in {elf['runpath']}"] if elf["runpath"] not in {"", "$ORIGIN"} else []
-    versions = ", ".join(f"{family} {_dotted(found)}" for family, found in sorted(newest.items()))
+    versions = ", ".join(f"{family} {dotted(version)}" for family, version in sorted(found.items()))
     measured = ", ".join(part for part in (elf["machine"], versions, f"{len(elf['needed'])} libraries") if part)
     return gate(NEEDS, not problems, measured, limit, "; ".join(problems))
 
@@ -80,11 +80,11 @@ def _strangers(needed: Sequence[str], table: ReducedRuntime, machine: str) -> It
             yield f"needs {name}" + (", which static_cxx = true was to put inside" if name in _CXX else "")
 
 
-def _too_new(newest: Mapping[str, tuple[int, ...]], table: ReducedRuntime) -> Iterator[str]:
+def _too_new(versions: Mapping[str, tuple[int, ...]], table: ReducedRuntime) -> Iterator[str]:
     most: dict[str, tuple[int, ...]] = {"GLIBC": _numbers(table.glibc)} | _beside(_numbers(table.glibc))
-    for family, found in sorted(newest.items()):
+    for family, found in sorted(versions.items()):
         if family in most and found > most[family]:
-            yield f"needs {family}_{_dotted(found)}, the target has {_dotted(most[family])}"
+            yield f"needs {family}_{dotted(found)}, the target has {dotted(most[family])}"
 
 
 def _beside(glibc: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -92,7 +92,7 @@ def _beside(glibc: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     return _WITH[max([known for known in _WITH if known <= glibc] or [min(_WITH)])]
 
 
-def _newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
+def newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
     """The newest version of each family of symbols that any library must have."""
     found: dict[str, tuple[int, ...]] = {}
     for name in (name for several in versions.values() for name in several):
@@ -103,17 +103,17 @@ def _newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]
 
 
 def fits(lacks: Sequence[str]) -> Gate:
-    """Whether the library was built for all that the model needs; ``lacks`` names what is missing, in words."""
+    """Whether the library was built for all that a model needs; ``lacks`` names what is missing, in words."""
     measured = f"{len(lacks)} missing" if lacks else "all operators, opsets and types are inside"
-    why = f"{'; '.join(lacks)}. ./inv runtime-build builds it anew" if lacks else ""
-    return gate(FITS, not lacks, measured, "within reduced-runtime.config", why)
+    return gate(FITS, not lacks, measured, "within reduced-runtime.config", "; ".join(lacks))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def _dotted(numbers: Sequence[int]) -> str:
+def dotted(numbers: Sequence[int]) -> str:
+    """``2.34``."""
     return ".".join(map(str, numbers))
 
 

@@ -5,12 +5,13 @@ What the model's C program does with it is seen later, when there is one: ``carr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from ..artifact import Gate
 from ..recipe.outputs import ReducedRuntime
 from .made import Facts, Made, Shipping, unseen
-from .reduced_library import NAME, judged
+from .reduced_library import NAME, dotted, judged, newest
 
 RUNTIMES = ("native",)
 PROVEN = "the library has the size, the needs and the architecture that the target wants, and runs the model's golden samples"
@@ -28,7 +29,17 @@ def plan(given: Shipping, table: ReducedRuntime) -> Made:
     step = job.step("reduced_library", {"result": job.library})
     names = [*FILES, *([HEADER] if HEADER in job.library.files else [])]
     judge = partial(_judge, table=table, platform=job.target.recipe.platform, oldest=job.oldest)
-    return Made({name: step[name] for name in names}, {"library": step}, judge=judge)
+    return Made({name: step[name] for name in names}, {"library": step}, judge=judge, about=_about)
+
+
+def _about(facts: Facts) -> Mapping[str, Mapping[str, str]]:
+    """What a device must have for the library."""
+    told = facts.get("library", {})
+    versions = newest((told.get("elf") or {}).get("versions", {}))
+    return {
+        LIBRARY: {family.lower(): dotted(found) for family, found in versions.items()}
+        | {"onnxruntime": told["record"]["onnxruntime"]}
+    }
 
 
 def _judge(
