@@ -13,7 +13,7 @@ from . import bench
 from .describe import About
 from .tune_errand import Device, Subject
 from .tune_search import CONFIDENCE, Outcome, Plan, Search
-from .tune_settings import Candidate, Machine, opening, recipe, singles
+from .tune_settings import RECIPE, Candidate, Machine, opening, recipe, singles
 from .tune_statistics import DEFAULT, Trial
 
 VERSION = 1
@@ -42,6 +42,13 @@ class Tuned:
         return opening(self.build.base, self.outcome.chosen)
 
     @property
+    def news(self) -> bool:
+        """Whether the recipe should say something else: others were taken, or its own are slower than the defaults."""
+        own = self.outcome.ratios.get(RECIPE) if RECIPE in self.outcome.finalists else None
+        slower = own is not None and own.low is not None and own.low > 1
+        return self.outcome.chosen.name not in {DEFAULT, RECIPE} or (self.outcome.chosen.name == DEFAULT and slower)
+
+    @property
     def session(self) -> dict[str, Any]:
         """The build's session.json with the settings to take."""
         taken = self.settings
@@ -55,7 +62,7 @@ def tune(build: Subject, device: Device, *, seconds: float, seed: int, say: Call
     if len(first) < 2:
         why = next((one["error"] for one in looked["trials"] if "error" in one), "it was too slow")
         raise OrtolanError("the model does not run with ONNX Runtime's defaults", where=device.where, why=why)
-    plan = _plan(first, seconds - looked["seconds"], seed)
+    plan = _plan(first, seconds, looked["seconds"], seed)
     check = looked["checks"][DEFAULT].get("value", {"near": True, "measured": ""})
     if not check["near"]:
         outcome = Outcome(Candidate(), _UNSTABLE + check["measured"], {}, [], [], {}, [], 0.0)
@@ -65,13 +72,14 @@ def tune(build: Subject, device: Device, *, seconds: float, seed: int, say: Call
     return Tuned(build, looked, found, plan, seconds)
 
 
-def _plan(first: Sequence[Mapping[str, Any]], seconds: float, seed: int) -> Plan:
+def _plan(first: Sequence[Mapping[str, Any]], whole: float, before: float, seed: int) -> Plan:
     """A window that leaves time for all trials, whatever opening the model and starting a process take."""
+    seconds = max(0.0, whole - before)
     run = median(one["p50_ms"] for one in first) / 1e3
     over = max(0.0, median(one["seconds"] for one in first) - max(_SHARE * _FIRST, _RUNS * run))
     window = min(_MOST, max(_LEAST, (seconds / _TRIALS - over) / _SHARE))
     cost = over + max(_SHARE * window, _RUNS * run)
-    return Plan(seconds, seed, window, max(_LIMIT, _SLOW * cost), cost)
+    return Plan(seconds, seed, window, max(_LIMIT, _SLOW * cost), cost, before)
 
 
 def _machine(facts: Mapping[str, Any]) -> Machine:

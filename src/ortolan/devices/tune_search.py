@@ -63,13 +63,14 @@ Measure = Callable[[Batch, Mapping[str, Candidate]], Ran]
 
 @dataclass(frozen=True)
 class Plan:
-    """The seconds that are left, the seed, and of a trial its window, its limit, and what it costs, in seconds."""
+    """The seconds that are left, the seed, and of a trial its window, its limit, and what it costs; ``before``: what is gone."""
 
     seconds: float
     seed: int
     window: float
     limit: float
     cost: float
+    before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ class Search:
         """Why the defaults stay."""
         need = pairs_needed(level)
         if not final or max(one.pairs for one in final.values()) < need:
-            seconds = self.cost * 2 * need / 0.3
+            seconds = self.plan.before + 2.2 * self.cost * need / 0.4
             return f"there was no time to confirm anything: {need} pairs of trials are wanted, so --seconds {seconds:.0f} or more"
         return "nothing was faster beyond doubt"
 

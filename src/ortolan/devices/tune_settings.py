@@ -21,6 +21,8 @@ DEFAULTS: Mapping[str, Any] = {
 SPINNING = "session.intra_op.allow_spinning"
 """Whether threads that wait for work keep their processor (onnxruntime_session_options_config_keys.h); "1" by default."""
 CPU, OPTIMISED = "CPUExecutionProvider", "optimised.onnx"
+RECIPE = "the recipe's"
+"""The name of what the build's own session.json says."""
 _LEVELS = ("extended", "basic", "disable")
 _ORDERS = 6
 _OF_SESSION = frozenset({"threads", "mode", "level", "arena", "pattern", "spinning"})
@@ -100,7 +102,7 @@ def recipe(session: Mapping[str, Any]) -> Candidate | None:
         ran["inter_op_num_threads"] = 0  # nothing is done by them
     if ran == DEFAULTS and entries.get(SPINNING, "1") == "1":
         return None
-    return Candidate((Change("the recipe's", _OF_SESSION, options, entries),))
+    return Candidate((Change(RECIPE, _OF_SESSION, options, entries),))
 
 
 def singles(machine: Machine, session: Mapping[str, Any], files: Sequence[str]) -> Iterator[Candidate]:

@@ -28,6 +28,8 @@ from .doctor import emulators, pick_devices
 from .last_builds import file_name, last_builds
 from .lists import dump
 
+_BUSY = 0.5
+"""A load of so many programs for each processor, before the first trial, is worth a word."""
 _HEADER = ("settings", "gain", "spread", "pairs", "opening", "memory", "")
 
 
@@ -105,7 +107,7 @@ def _tuned(asked: Asked, job: Job, build: Subject, name: str, device: Device, ab
     own = document(found, name, about)
     folder = asked.root / "build" / own["target"] / "tune" / own["tag"] / file_name(name)
     options = {one.name: one.options for one in job.target.recipe.provider}
-    lines = advice(found.settings, build.base, options)
+    lines = advice(found.settings, build.base, options) if found.news else []
     if found.settings["file"] == OPTIMISED:
         write_bytes(folder / OPTIMISED, device.optimised(build, 60.0 + asked.seconds))
     write_json(folder / "session.json", found.session)
@@ -133,10 +135,24 @@ def _said(found: Found, root: Path) -> Iterator[str]:
     yield f"gain over ONNX Runtime's defaults {_gain(one)}"
     if "emulated" in one["device"]:
         yield "this device is emulated: how fast it is says nothing of a real one"
+    if text := _busy(one["looked"]["facts"]):
+        yield text
     if text := opens(one["chosen"], found.files):
         yield text
-    yield f"{(found.folder / 'session.json').relative_to(root)} has it; so that the next build ships it, in the target's recipe:"
-    yield from (f"    {line}" for line in found.lines)
+    yield f"{(found.folder / 'session.json').relative_to(root)} has them, tune.json beside it every trial"
+    if found.lines:
+        yield f"so that the next build ships them, in recipes/targets/{one['target']}.toml:"
+        yield from (f"    {line}" for line in found.lines)
+    else:
+        yield "the recipe can stay as it is"
+
+
+def _busy(facts: Mapping[str, Any]) -> str:
+    """A word on other programs: with them, fewer threads are better than they will be without."""
+    if facts["load"] < _BUSY * facts["processors"]:
+        return ""
+    load = f"load {facts['load']:.1f} on {facts['processors']} processors"
+    return f"other programs were running ({load}): tune again when they are not"
 
 
 def _gain(one: Mapping[str, Any]) -> str:

@@ -160,7 +160,7 @@ def compare(folder: Path, settings: Mapping[str, Any], limits: Mapping[str, Any]
 
 
 def facts(folder: Path, settings: Mapping[str, Any], limit: float, end: float) -> dict[str, Any]:
-    """Processors that may be used, cores, and how many nodes of the model each provider takes when it comes first."""
+    """Processors that may be used, cores, the last minute's load, and how many nodes each provider takes when it comes first."""
     ort = importlib.import_module("onnxruntime")
     named = {one["name"]: one["options"] for one in settings["providers"]}
     have = [one for one in ort.get_available_providers() if one != CPU]
@@ -171,7 +171,7 @@ def facts(folder: Path, settings: Mapping[str, Any], limit: float, end: float) -
         taken[name] = {"nodes": found["value"].get(asked["providers"][0]["name"], 0)} if "value" in found else found
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     machine = {"processors": len(allowed), "cores": cores(allowed, Path("/sys")), "machine": platform.machine()}
-    return {**machine, "runtime": ort.__version__, "takes": taken}
+    return {**machine, "runtime": ort.__version__, "takes": taken, "load": os.getloadavg()[0]}
 
 
 def nodes(folder: Path, settings: Mapping[str, Any]) -> dict[str, int]:
