@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+import emulation
 import ssh_device
 from conftest import ROOT, Workspace
 from device_programs import interpreter
 from ortolan import digest
 from ortolan.cache import Cache
+from ortolan.platforms import host_platform
+from ortolan.recipe.project import Project
 from program import PROGRAM, call, environment
 from ssh_device import SshDevice
 
@@ -241,31 +244,65 @@ def _eventually(true: Any) -> None:
 # --- the page -----------------------------------------------------------------------------------------------------------
 
 
+WITHOUT = "## Without a device"
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("device")
 def test_the_page_can_be_followed(built: Workspace) -> None:
     """All commands of docs/devices.md in order; the Pi is the sshd here, and the target that of this machine."""
-    (built.root / "inv").write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
-    (built.root / "inv").chmod(0o755)
     text = PAGE.read_text()
-    (file,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    changed = {"pi@pi5": "device", "nvidia@orin": "device", "raspberry-pi-5": "x86-cpu", "jetson-orin": "x86-cpu"}
-    own = {"~/venv/bin/python": python("1.20.1"), "--seconds 120": "--seconds 1", "--model digits": f"--model {MODEL}"}
-    (built.root / "recipes" / "fleet.toml").write_text(_as_here(file, changed | own))
-    commands = [
-        line for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for line in block.splitlines()
-    ]
-    assert len(commands) >= 5
-    for command in commands:
-        done = subprocess.run(
-            ["sh", "-c", _as_here(command, changed | own)], cwd=built.root, env=environment(built),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    head, _, rest = text.partition(WITHOUT)
+    fleet_file = next(one for one in _blocks("toml", text) if one.startswith("[device."))
+    devices = fleet_file.partition("[device.none]")[0]
+    (built.root / "recipes" / "fleet.toml").write_text(_as_here(devices))
+    _follow(built, [*_commands(head), *_commands(rest.partition("\n## ")[2])], 6)
     (built.root / "recipes" / "fleet.toml").unlink()
 
 
-def _as_here(text: str, changed: dict[str, str]) -> str:
-    for old, new in changed.items():
+@pytest.mark.slow
+@pytest.mark.skipif(host_platform() == "linux/arm64", reason="no emulated ARM here: this is one")
+def test_the_page_can_be_followed_without_a_device(built: Workspace) -> None:
+    emulation.arm("onnxruntime-1.31.1")
+    _follow(built, _commands(PAGE.read_text().partition(WITHOUT)[2].partition("\n## ")[0]), 2)
+    (kept,) = (built.root / "build" / "x86-cpu" / "bench").glob("*/emulated.json")
+    told = json.loads(kept.read_text())
+    assert told["device"]["emulated"].startswith("cortex-a76 by qemu-aarch64")
+    assert told["platform"] == {"wanted": "linux/amd64", "found": "linux/arm64"}
+    assert {(gate["outcome"], gate["why"]) for gate in told["gates"]} == {("not-run", "emulated: says nothing of speed")}
+    kept.unlink()
+
+
+def test_the_limits_of_the_page_are_those_of_recipes(workspace: Workspace) -> None:
+    (limits,) = (one for one in _blocks("toml", PAGE.read_text()) if one.startswith("[gates]"))
+    workspace.edit("targets/x86-cpu.toml", "[gates]", limits)
+    assert Project(workspace.root).target("x86-cpu").recipe.gates.max_latency_ms == 20
+
+
+def _blocks(kind: str, text: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def _commands(text: str) -> list[str]:
+    return [line for block in _blocks("sh", text) for line in block.splitlines()]
+
+
+def _follow(project: Workspace, commands: list[str], least: int) -> None:
+    assert len(commands) >= least
+    (project.root / "inv").write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    (project.root / "inv").chmod(0o755)
+    for command in commands:
+        done = subprocess.run(
+            ["sh", "-c", _as_here(command)], cwd=project.root, env=environment(project),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def _as_here(text: str) -> str:
+    changed = {"pi@pi5": "device", "nvidia@orin": "device", "raspberry-pi-5": "x86-cpu", "jetson-orin": "x86-cpu"}
+    seconds = {"--seconds 120": "--seconds 1", "--seconds 60": "--seconds 5", "--seconds 2": "--seconds 1"}
+    own = {"~/venv/bin/python": python("1.20.1"), "--model digits": f"--model {MODEL}"}
+    for old, new in (changed | seconds | own).items():
         text = text.replace(old, new)
     return text

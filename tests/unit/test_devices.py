@@ -126,7 +126,13 @@ def about(
         "engines": {key: {"values": [value], "why": ""} for key, value in (engines or {}).items()},
         "disk": {"folder": "/home", "free": 10**9},
     }
-    return {"facts": facts, "python": {"path": "/home/pi/venv/bin/python", "version": "3.11.2"}}
+    asked = {"path": "/home/pi/venv/bin/python", "version": "3.11.2"}
+    return {
+        "facts": facts,
+        "python": asked,
+        "pythons": [asked | {"onnxruntime": {}}],
+        "processor": {"name": "", "count": 4, "mhz": 0},
+    }
 
 
 def checked(target: str, given: Any) -> dict[str, Check]:
@@ -178,6 +184,21 @@ def test_the_tensorrt_of_a_jetson_is_the_recipes() -> None:
 def test_a_system_python_takes_no_packages() -> None:
     given = about(version="") | {"python": {"path": "/usr/bin/python3", "version": "3.11.2"}}
     assert checked("raspberry-pi-5", given)["runtime"].fix.startswith("python3 -m venv ~/venv")
+
+
+def test_another_python_that_has_the_runtime_is_named() -> None:
+    other = {"path": "/opt/ml/bin/python3", "version": "3.11.2", "onnxruntime": {"onnxruntime": "1.24.4"}}
+    older, dev = other | {"onnxruntime": {"onnxruntime": "1.17.3"}}, other | {"onnxruntime": {"onnxruntime": "1.x"}}
+    for there, fix in (([other], "--python /opt/ml/bin/python3, which has onnxruntime 1.24.4"), ([older, dev], "-m pip install")):
+        assert fix in checked("raspberry-pi-5", about(version="") | {"pythons": there})["runtime"].fix
+
+
+def test_more_threads_than_processors_are_told() -> None:
+    few = {"processor": {"name": "", "count": 2, "mhz": 0}}
+    assert checked("raspberry-pi-5", about())["threads"].outcome == "pass"
+    found = checked("raspberry-pi-5", about() | few)["threads"]
+    assert (found.outcome, found.measured, found.limit) == ("warn", "2 processors", ">= 4")
+    assert "[session] intra_op_num_threads = 2" in found.fix
 
 
 def test_every_recipe_can_be_judged() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from ..manifest import ArtifactPart, TargetPart
 from ..preflight import rules
 from ..recipe.project import NamedTarget
 from ..recipe.provider_data import find
+from ..recipe.provider_rules import numbers
 from ..recipe.schema import Target
 from ..stages.lib.qnn_socs import SOCS
 from .describe import About, preflight
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,21 @@ def judge(target: NamedTarget, about: About) -> list[Check]:
     manifest = {"manifest_version": 1, "preflight": part.model_dump(mode="json"), "target": {"versions": recipe.runtime.versions}}
     wanted, newest = program.rules_of(manifest)
     facts = program.facts_of(about["facts"] or {"facts_version": 1})
-    found = program.judge(wanted, newest, facts)
+    found = [*program.judge(wanted, newest, facts), *_threads(recipe, about)]
     return [Check(**one, fix=_fix(one, recipe, about) if one["outcome"] != "pass" else "") for one in found]
 
 
 def fits(checks: Sequence[Check]) -> bool:
     """Whether nothing speaks against it."""
     return all(one.outcome != "fail" for one in checks)
+
+
+def _threads(recipe: Target, about: About) -> Iterator[dict[str, str]]:
+    """More threads than processors wait for each other."""
+    wanted, there = recipe.session.intra_op_num_threads, about["processor"]["count"]
+    if wanted and there:
+        outcome, why = ("warn", "threads without a processor of their own wait") if wanted > there else ("pass", "")
+        yield {"name": "threads", "outcome": outcome, "measured": f"{there} processors", "limit": f">= {wanted}", "why": why}
 
 
 def _part(target: NamedTarget) -> TargetPart:
@@ -86,9 +98,21 @@ def _runtime(check: Mapping[str, str], recipe: Target, about: About) -> str:
         return f'add "{check["measured"]}" to [runtime] versions: then it is checked'
     if check["outcome"] == "not-run":
         return ""
+    if other := _elsewhere(recipe, about):
+        return other
     if package == "onnxruntime-gpu" and recipe.platform == "linux/arm64":
         return f"install {package} {newest} of NVIDIA's index for Jetson: PyPI has none for this processor"
     return _install(f"{package}=={newest}", about)
+
+
+def _elsewhere(recipe: Target, about: About) -> str:
+    """Another Python of the device that has what is wanted."""
+    package, oldest, asked = recipe.runtime.package, numbers(recipe.runtime.versions[0]), about["python"]["path"]
+    for one in about["pythons"]:
+        version = _VERSION.match(one["onnxruntime"].get(package, ""))
+        if version and one["path"] != asked and numbers(version[0]) >= oldest:
+            return f"--python {one['path']}, which has {package} {version[0]}"
+    return ""
 
 
 def _install(package: str, about: About) -> str:
@@ -136,7 +160,11 @@ def _disk(check: Mapping[str, str], _recipe: Target, _about: About) -> str:
     return "free some space, or install to another folder" if check["outcome"] == "fail" else ""
 
 
+def _fewer(_check: Mapping[str, str], _recipe: Target, about: About) -> str:
+    return f"[session] intra_op_num_threads = {about['processor']['count']}, or what ./inv tune finds"
+
+
 _FIXES: Mapping[str, Any] = {
     "platform": _platform, "runtime": _runtime, "api": _runtime, "package": _package, "opset": _opset, "provider": _provider,
-    "engine": _engine_fix, "disk": _disk,
+    "engine": _engine_fix, "disk": _disk, "threads": _fewer,
 }  # fmt: skip

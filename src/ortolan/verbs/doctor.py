@@ -191,7 +191,9 @@ def _state(about: describe.About) -> Iterator[tuple[str, str]]:
         yield "temperature", f"{one['name']} {one['celsius']:.1f} °C{limit}"
     for one in about["clocks"]:
         yield "clock", f"{one['name']} {one['mhz']} of {one['most']} MHz, governor {one['governor']}"
-    yield "throttled", ", ".join(about["throttled"])
+    for one in about["throttled"]:
+        supply = one.startswith("under-voltage")
+        yield "throttled", f"{one}: {'use a stronger power supply' if supply else 'let more air to it; see the temperature'}"
 
 
 def _judged(verdicts: Verdicts, *, whole: bool) -> list[str]:
