@@ -18,8 +18,9 @@ from ortolan.artifact import Outcome
 from ortolan.manifest import GatePart, Manifest, ModelPart, RuntimePart
 from ortolan.release.bundle import Options, bundle
 from ortolan.release.layout import SBOM, Release
+from ortolan.release.licences import licences
 from ortolan.release.purl import locked, on_device
-from ortolan.release.sbom import licences, sbom
+from ortolan.release.sbom import sbom
 from ortolan.release.source import source
 from ortolan.revision import Revision
 
@@ -190,3 +191,52 @@ def test_a_devices_runtime_has_the_url_of_its_registry(package: str, link: str) 
 def test_a_scoped_package_of_npm_keeps_its_scope() -> None:
     assert locked("npm:@protobufjs/float", "1.0.2").to_string() == "pkg:npm/%40protobufjs/float@1.0.2"
     assert locked("npm:a/node_modules/@b/c", "1").to_string() == "pkg:npm/%40b/c@1"
+
+
+RECORD: dict[str, Any] = {
+    "runtime_version": 1, "key": "key:" + "1" * 64, "onnxruntime": "1.21.0", "platform": "linux/arm64",
+    "config": "sha256:" + "2" * 64,
+    "sources": [
+        {"name": "onnxruntime", "version": "1.21.0", "file": "onnxruntime_1.21.0.orig.tar.xz", "digest": "sha256:" + "3" * 64,
+         "licence": "MIT"},
+        {"name": "libeigen3-dev", "version": "3.4.0-4", "file": "libeigen3-dev_3.4.0-4_all.deb", "digest": "sha256:" + "4" * 64,
+         "licence": "MPL-2.0"},
+        {"name": "libstdc++-14-dev", "version": "14.2.0-19", "file": "libstdc++-14-dev.deb", "digest": "sha256:" + "5" * 64,
+         "licence": "GPL-3.0-or-later WITH GCC-exception-3.1"},
+    ],
+    "flags": {"onnxruntime_MINIMAL_BUILD": "ON"},
+    "patches": [{"file": "0001-eigen.patch", "digest": "sha256:" + "6" * 64, "why": "Debian's Eigen has no PropagateNaN"}],
+    "toolchain": {"compiler": "aarch64-linux-gnu-gcc", "version": "14.2.0", "packages": "sha256:" + "7" * 64},
+    "knobs": {"exceptions": True, "static_cxx": True, "xnnpack": False},
+    "library": {"file": "libonnxruntime.so", "digest": "sha256:" + "8" * 64, "size": 1_382_432},
+    "needed": ["libc.so.6"], "symbol_versions": {"GLIBC": "2.34"},
+}  # fmt: skip
+
+
+def test_a_library_that_is_carried_has_its_sources_flags_edits_and_licences_in_it(tmp_path: Path) -> None:
+    made, one, _ = release(tmp_path)
+    value: dict[str, Any] = json.loads(sbom(made, one, RECORD))
+    assert problem(value) is None
+    parts = {part["bom-ref"]: part for part in value["components"]}
+    library = parts["reduced:onnxruntime"]
+    assert library["hashes"] == [{"alg": "SHA-256", "content": "8" * 64}]
+    assert library["licenses"] == [{"license": {"id": "MIT"}}]
+    assert library["pedigree"]["patches"] == [{"type": "unofficial", "diff": {"url": "0001-eigen.patch"}}]
+    assert "no PropagateNaN" in library["pedigree"]["notes"]
+    told = {each["name"]: each["value"] for each in library["properties"]}
+    assert told["ortolan:flags"] == '{"onnxruntime_MINIMAL_BUILD":"ON"}'
+    assert parts["reduced-source:libstdc++-14-dev"]["licenses"] == [{"expression": "GPL-3.0-or-later WITH GCC-exception-3.1"}]
+    assert parts["reduced-source:onnxruntime"]["externalReferences"][0]["hashes"][0]["content"] == "3" * 64
+    needs = {each["ref"]: each["dependsOn"] for each in value["dependencies"]}
+    assert needs["reduced:onnxruntime"] == sorted(f"reduced-source:{each['name']}" for each in RECORD["sources"])
+    assert "reduced:onnxruntime" in needs["model"]
+    devices = [part for part in value["components"] if part["bom-ref"].startswith("device:")]
+    assert {part["scope"] for part in devices} == {"optional"}
+
+
+def test_unchanged_sources_have_no_pedigree(tmp_path: Path) -> None:
+    made, one, _ = release(tmp_path)
+    value: dict[str, Any] = json.loads(sbom(made, one, RECORD | {"patches": []}))
+    (library,) = [part for part in value["components"] if part["bom-ref"] == "reduced:onnxruntime"]
+    assert "pedigree" not in library
+    assert problem(value) is None

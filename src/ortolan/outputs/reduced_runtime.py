@@ -17,7 +17,8 @@ RUNTIMES = ("native",)
 PROVEN = "the library has the size, the needs and the architecture that the target wants, and runs the model's golden samples"
 LEFT = "how fast the library is on the device"
 LIBRARY = "libonnxruntime.so"
-FILES = (LIBRARY, "reduced-runtime.json", "reduced-runtime.config", "reduced-runtime-licences.txt")
+RECORD = "reduced-runtime.json"
+FILES = (LIBRARY, RECORD, "reduced-runtime.config", "reduced-runtime-licences.txt")
 HEADER = "onnxruntime_c_api.h"
 
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from . import ort_file
-from .config import lacking, read
-from .config_nodes import concerned
+from ..artifact import Gate
+from ..errors import OrtolanError
+from ..gates.carried import GOLDEN, REFUSES, SPEED
+from ..outputs.made import unseen
+from ..outputs.reduced_library import fits, judged
+from ..recipe.outputs import ReducedRuntime
+from ..recipe.project import NamedTarget
+from ..stages.reduced_library import facts
+from .check import lacks
+from .config import NAME, read
+from .models import Need
 
-_MOST = 3  # nodes that are named of many
 
+def judge(folder: Path, target: NamedTarget, needs: Sequence[Need] = ()) -> list[Gate]:
+    """The gates of the reduced runtime in ``folder`` that need no run; ``needs`` are those of the target's last builds.
 
-def misfits(ort: bytes, needed: str, within: str) -> list[str]:
-    """What of a model's configuration a library's does not hold: operator, types, nodes. ``ort`` is the model's file.
-
-    OrtolanError for a text that is no configuration.
+    What a run shows is seen by the next build, whose C program the library is tried with. OrtolanError for a folder that holds
+    no such runtime.
     """
-    lacks = lacking(read(needed, "the model's configuration"), read(within, "the library's configuration"))
-    nodes = ort_file.nodes(ort, "model.ort") if lacks else []
-    found = [(lack, concerned(lack, nodes)) for lack in lacks]
-    return [f"{lack}: {_some(names)}" if names else str(lack) for lack, names in found]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return ", ".join(names[:_MOST]) + more
+    try:
+        told: dict[str, Any] = facts(folder)
+        within = read((folder / NAME).read_text("utf-8"), str(folder / NAME))
+    except (OSError, ValueError) as error:
+        raise OrtolanError("no reduced runtime", where=str(folder), why=str(error), hint="./inv runtime-build") from error
+    table, recipe = target.recipe.outputs.reduced_runtime or ReducedRuntime(), target.recipe
+    seen = judged(told, table, recipe.platform, recipe.runtime.versions[0])
+    own = [replace(fits(lacks(one.config, within, one.ort)), subject=one.subject) for one in needs]
+    later = f"./inv build --target {target.name} tries it with each model's C program"
+    return [*seen, *own, *(unseen(name, later) for name in (GOLDEN, REFUSES, SPEED))]

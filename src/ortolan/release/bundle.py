@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import __version__, digest
 from ..assemble import alone, swap
 from ..disk import disk, part_of, remove, sweep
 from ..errors import OrtolanError
+from ..outputs.reduced_runtime import RECORD
 from ..revision import Revision
 from . import layout
 from .archive import Archived, write
@@ -115,13 +118,24 @@ def _fill(part: Path, source: Source, options: Options) -> Release:
         MANIFEST: source.written,
         PREFLIGHT: preflight,
         DESCRIPTION: release.to_bytes(),
-        SBOM: sbom(source.manifest, release),
+        SBOM: sbom(source.manifest, release, _library(source)),
         PROVENANCE: statement(source.manifest, release),
     }
     for name, data in files.items():
         (part / name).write_bytes(data)
     (part / SUMS).write_bytes(_sums({name: digest.of_bytes(data) for name, data in files.items()} | _named(release, part)))
     return release
+
+
+def _library(source: Source) -> dict[str, Any] | None:
+    """The record of the ONNX Runtime that the build carries."""
+    if RECORD not in source.digests:
+        return None
+    data = (source.folder / RECORD).read_bytes()
+    if digest.of_bytes(data) != source.digests[RECORD]:
+        raise damaged(source.folder, RECORD, "it changed while it was bundled")
+    found: dict[str, Any] = json.loads(data)
+    return found
 
 
 def _archives(part: Path, source: Source, *, keep: bool) -> Archived:

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from cyclonedx.spdx import fixup_id, is_expression
-
 from .. import __version__
 from ..artifact import SHIPPED, Outcome
 from ..disk import json_bytes
 from ..manifest import GatePart, Manifest, TensorPart
+from . import sbom_library
 from .layout import TAR, Release
+from .licences import hashed, licences
 from .purl import locked, on_device
 
 DATA_SETS = ("calibration", "evaluation")
@@ -26,9 +26,11 @@ _MODEL = "model"
 _Json = dict[str, Any]
 
 
-def sbom(made: Manifest, release: Release) -> bytes:
-    """The document, as indented JSON."""
-    parts = [*_files(made, release), *_devices(made), *_data_sets(made), *_runtimes(made), *_packages(made)]
+def sbom(made: Manifest, release: Release, library: Mapping[str, Any] | None = None) -> bytes:
+    """The document, as indented JSON; ``library`` is the record of the ONNX Runtime that the release carries, if it does."""
+    own = list(sbom_library.components(library)) if library else []
+    devices = _devices(made, "optional" if own else "required")
+    parts = [*_files(made, release), *own, *devices, *_data_sets(made), *_runtimes(made), *_packages(made)]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -40,15 +42,11 @@ def sbom(made: Manifest, release: Release) -> bytes:
             "component": _model(made, release),
         },
         "components": parts,
-        "dependencies": [_depends(ref, on) for ref, on in _graph(made, parts)],
+        "dependencies": [
+            _depends(ref, on) for ref, on in [*_graph(made, parts), *([sbom_library.graph(library)] if library else [])]
+        ],
     }
     return json_bytes(document)
-
-
-def _hashed(digest: str) -> list[_Json]:
-    """A digest of bytes as CycloneDX spells it. Digests of other things (trees, recipes) are no SHA-256 of a file."""
-    kind, _, content = digest.partition(":")
-    return [{"alg": "SHA-256", "content": content}] if kind == "sha256" else []
 
 
 def _properties(found: Mapping[str, str]) -> list[_Json]:
@@ -57,24 +55,13 @@ def _properties(found: Mapping[str, str]) -> list[_Json]:
 
 def _model(made: Manifest, release: Release) -> _Json:
     """The model as it ships: its digest is that of its archive, its ancestor the normalised model that it was made from."""
-    ancestor = {"type": "machine-learning-model", "name": made.model.name, "hashes": _hashed(made.model.hash)}
+    ancestor = {"type": "machine-learning-model", "name": made.model.name, "hashes": hashed(made.model.hash)}
     told = {"target": made.target.name, "platform": made.target.platform, "precision": made.precision, "hashes-of": TAR}
     return {
         "type": "machine-learning-model", "bom-ref": _MODEL, "name": made.model.name, "version": made.tag,
-        "hashes": _hashed(release.tar.digest), "pedigree": {"ancestors": [ancestor]}, "modelCard": _card(made),
+        "hashes": hashed(release.tar.digest), "pedigree": {"ancestors": [ancestor]}, "modelCard": _card(made),
         "properties": _properties(told), **licences(made.model.licence),
     }  # fmt: skip
-
-
-def licences(named: str) -> _Json:
-    """A licence by its SPDX identifier or expression where it is one, else by its name; nothing where there is none."""
-    if not named:
-        return {}
-    if identifier := fixup_id(named):
-        return {"licenses": [{"license": {"id": identifier}}]}
-    if is_expression(named):
-        return {"licenses": [{"expression": named}]}
-    return {"licenses": [{"license": {"name": named}}]}
 
 
 def _card(made: Manifest) -> _Json:
@@ -109,16 +96,19 @@ def _files(made: Manifest, release: Release) -> Iterator[_Json]:
     media = {one.name: one.media_type for one in made.artifacts}
     for path, part in sorted(release.files.items()):
         told = {"mime-type": media[path]} if path in media else {}
-        yield {"type": "file", "bom-ref": f"file:{path}", "name": path, "hashes": _hashed(part.digest), **told}
+        yield {"type": "file", "bom-ref": f"file:{path}", "name": path, "hashes": hashed(part.digest), **told}
 
 
-def _devices(made: Manifest) -> Iterator[_Json]:
-    """The runtime that the device brings, in each version that the fleet runs: no part of the bundle, and needed by it."""
+def _devices(made: Manifest, scope: str) -> Iterator[_Json]:
+    """The runtime that the device brings, in each version that the fleet runs: no part of the bundle, and needed by it.
+
+    It may be there, and need not, beside a bundle that carries its own.
+    """
     for version in made.target.versions:
         link = on_device(made.target.package, version)
         yield {
             "type": "framework", "bom-ref": f"device:{link}", "name": made.target.package, "version": version, "purl": link,
-            "scope": "required", "properties": _properties({"role": "device runtime"}),
+            "scope": scope, "properties": _properties({"role": "device runtime"}),
         }  # fmt: skip
 
 
@@ -129,12 +119,12 @@ def _data_sets(made: Manifest) -> Iterator[_Json]:
             yield {
                 "type": "data", "bom-ref": f"data:{role}", "name": role, "scope": "excluded",
                 "data": [{"type": "dataset", "name": role}],
-                "components": [_data_file(role, name, hashed) for name, hashed in sorted(files.items())],
+                "components": [_data_file(role, name, digest) for name, digest in sorted(files.items())],
             }  # fmt: skip
 
 
-def _data_file(role: str, name: str, hashed: str) -> _Json:
-    told: _Json = {"type": "data", "bom-ref": f"data:{role}/{name}", "name": PurePosixPath(name).name, "hashes": _hashed(hashed)}
+def _data_file(role: str, name: str, digest: str) -> _Json:
+    told: _Json = {"type": "data", "bom-ref": f"data:{role}/{name}", "name": PurePosixPath(name).name, "hashes": hashed(digest)}
     return told | {"data": [{"type": "dataset", "name": name}]}
 
 

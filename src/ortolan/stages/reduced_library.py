@@ -38,6 +38,11 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / other)
     (out / "reduced-runtime-licences.txt").write_text(_licences(folder / "licences"), encoding="utf-8")
+    return facts(folder)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """The same of a folder as ``runtime-build`` leaves it."""
     data = (folder / "libonnxruntime.so").read_bytes()
     record = json.loads((folder / "runtime.json").read_text())
     try:

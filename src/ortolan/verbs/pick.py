@@ -15,7 +15,7 @@ from ..errors import RecipeError
 from ..recipe.project import NamedModel, NamedTarget, Project, admits, model_from_file, takes
 from ..recipe.sources import SUFFIXES
 from ..recipe.waiver import load_waivers
-from ..reduced.gates import misfits
+from ..reduced.check import misfits
 from ..sources import Job, job
 
 Loaded = TypeVar("Loaded", NamedTarget, NamedModel)
