@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 
 import ortolan.devices
 from conftest import ROOT
+from ortolan.devices.tune import Tuned, _settings
+from ortolan.devices.tune_errand import Subject
 from ortolan.devices.tune_recipe import advice, opens, session_lines
 from ortolan.devices.tune_search import COMBINE, CONFIDENCE, CONFIRM, SCREEN, Batch, Outcome, Plan, Ran, Search
 from ortolan.devices.tune_settings import (
@@ -237,6 +240,18 @@ def test_the_recipes_own_settings_are_confirmed_whatever_their_rank() -> None:
     assert "the recipe's" in found.finalists
     assert "2 threads" in found.chosen.name
     assert found.ratios["the recipe's"].median > 1.5
+
+
+def test_the_record_begins_with_what_was_taken_and_tells_why_of_all_others() -> None:
+    plan = Plan(60, 1, 0.1, 5.0, 0.25)
+    build = Subject(Path(), ANY, ("model.onnx", "model.ort"), SESSION)
+    found = searched(Simulated(1, {"1 thread": 0.7, "2 threads": 0.8}, 0.02, crashes=frozenset({"no arena"})))
+    told = list(_settings(Tuned(build, {}, found, plan, 60)))
+    assert told[0]["name"] == found.chosen.name != DEFAULT
+    assert [one["outcome"] for one in told].count("taken") == 1
+    assert {one["name"] for one in told[: len(found.finalists)]} == {*found.finalists}
+    assert next(one for one in told if one["name"] == "no arena")["outcome"] == "its process ended with signal 11"
+    assert {"dropped by its first turns"} <= {one["outcome"] for one in told}
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def gain(found: Outcome) -> dict[str, float]:
 def _settings(tuned: Tuned) -> Iterator[dict[str, Any]]:
     """Everything that was tried, the fastest first; the finalists before the others."""
     found = tuned.outcome
-    order = {name: place for place, name in enumerate((found.chosen.name, *found.finalists))}
+    order = {name: place for place, name in enumerate(dict.fromkeys((found.chosen.name, *found.finalists)))}
 
     def rank(one: Candidate) -> tuple[int, float, str]:
         ratio = found.ratios.get(one.name)
@@ -154,7 +154,7 @@ def _outcome(name: str, found: Outcome) -> str:
         return "taken"
     ratio = found.ratios.get(name)
     if name in found.finalists and ratio:
-        return "faster, but not the fastest" if ratio.faster else "not faster beyond doubt"
+        return "faster too, not taken" if ratio.faster else "not faster beyond doubt"
     return "dropped by its first turns" if ratio else "the time was too short to try it"
 
 
