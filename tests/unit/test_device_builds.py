@@ -98,7 +98,8 @@ def test_a_provider_that_is_not_there_is_named_and_one_that_does_not_start_fails
 
 @pytest.mark.parametrize(("precision", "provider", "decibels", "outcome"), [
     (FP32, "CPUExecutionProvider", 60.0, FAIL), (FP32, "CUDAExecutionProvider", 60.0, PASS),
-    ("int8", "CPUExecutionProvider", 60.0, PASS), ("int8", "CPUExecutionProvider", 12.0, FAIL), (FP32, "CUDAExecutionProvider", None, FAIL),
+    ("int8", "CPUExecutionProvider", 60.0, PASS), ("int8", "CPUExecutionProvider", 12.0, FAIL),
+    (FP32, "CUDAExecutionProvider", None, FAIL),
 ])  # fmt: skip
 def test_only_fewer_bits_and_accelerators_may_round(
     pi: Job, precision: Any, provider: str, decibels: float, outcome: Outcome
