@@ -18,7 +18,7 @@ from .verb import module, verb
         "model": "name of a model that is built for it; may be given more than once; default: all that it takes",
         "also": "release that devices may go back to, by tag, folder or bundle; may be given more than once",
         "within": "a configuration that all must fit, such as that of the runtime in the field; what does not fails a gate",
-        "onnxruntime": "version that the runtime will be built from, 1.21.0 for one; default: the oldest of the target's fleet",
+        "onnxruntime": "version that the runtime will be built from; default: that of the pinned sources",
         "json": "print JSON",
     },
 )

@@ -12,12 +12,13 @@ from invoke.exceptions import Exit
 
 from ..digest import of_bytes
 from ..errors import GateError, OrtolanError
-from ..recipe.project import Project
 from ..reduced.config_make import Configured, Missing, Wanted, configure, some
 from ..reduced.config_types import told
+from ..reduced.pinned import load
 from ..report import coloured
 from ..report.tables import gate_table, table
 from .lists import dump
+from .pick import runtime_folders
 
 _SHOWN = 6  # nodes of a row; --json has all
 
@@ -41,8 +42,7 @@ def _wanted(root: Path, target: str, models: Sequence[str], also: Sequence[str],
         raise OrtolanError("which target?", hint="--target raspberry-pi-5")
     if version and not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise OrtolanError(f"--onnxruntime wants a version, not '{version}'", hint="--onnxruntime 1.21.0")
-    known = version or Project(root).target(target).recipe.runtime.versions[0]
-    return Wanted(target, known, tuple(models), tuple(also), within)
+    return Wanted(target, version or load(runtime_folders(root)).onnxruntime, tuple(models), tuple(also), within)
 
 
 def _text(found: Configured, root: Path, wanted: Wanted) -> list[str]:
