@@ -420,16 +420,18 @@ def test_weights_in_fewer_bits_are_made_one_by_one_and_the_same(run_stage: RunSt
 
 
 @pytest.mark.slow
-def test_a_build_ships_half_precision_in_two_files(workspace: Workspace) -> None:
-    weights = {f"w{index}": weight(index, 320) for index in range(3)}
+@pytest.mark.parametrize(("scheme", "precision", "share"), [("fp16", "fp16", 0.5), ("weight-only", "int4-weights", 0.2)])
+def test_a_build_ships_fewer_bits_in_two_files(workspace: Workspace, scheme: str, precision: str, share: float) -> None:
+    weights = {f"w{index}": weight(index, 512) for index in range(3)}
     folder = workspace.root / "recipes" / "models"
-    write(folder, weights, model=layers(list(weights), 320), file="net.onnx.data")
-    lines = ('external_data = ["net.onnx.data"]', 'inline = "100 kB"', "[quantize]", 'policy = "require"', 'scheme = "fp16"')
+    write(folder, weights, model=layers(list(weights), 512), file="net.onnx.data")
+    lines = ('external_data = ["net.onnx.data"]', 'inline = "100 kB"', "[quantize]", 'policy = "require"', f'scheme = "{scheme}"')
     workspace.add("models/net.toml", recipe(*lines))
+    workspace.edit("targets/raspberry-pi-5.toml", "[gates]", "[gates]\nmin_agreement = 0.4")  # of random numbers, with 4 bits
     (built,) = workspace.build("raspberry-pi-5", "net")
     assert built.folder, [gate for gate in built.gates if gate.outcome is Outcome.FAIL] or built.errors
-    assert built.precision == "fp16"
-    assert (built.folder / "model.onnx.data").stat().st_size < 3 * 320 * 320 * 2 + 3 * 4096
+    assert built.precision == precision
+    assert (built.folder / "model.onnx.data").stat().st_size < share * 3 * 512 * 512 * 4 + 6 * 4096
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,21 +46,26 @@ def _one_by_one(model: ModelProto, excluded: Collection[str], params: Mapping[st
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     ranks = {info.name: info for info in (*model.graph.input, *model.graph.value_info)}
     nodes: list[NodeProto] = []
+    known = set(weights)
     for node in model.graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights or node.name in excluded:
             nodes.append(node)
             continue
         made = _quantised(_alone(node, model, weights[node.input[1]], ranks.get(node.input[0]), beside), [], params).graph
-        nodes += made.node
-        kept = [tensor for tensor in made.initializer if tensor.name not in weights]
-        model.graph.initializer.extend(kept)
-        weights |= {tensor.name: tensor for tensor in kept}
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+        nodes += _copies(made.node)
+        model.graph.initializer.extend(tensor for tensor in made.initializer if tensor.name not in known)
+        known |= {tensor.name for tensor in made.initializer}
+    nodes = _copies(nodes)
     del model.graph.node[:]
-    model.graph.node.extend(copies)
+    model.graph.node.extend(nodes)
     if all(entry.domain != _OWN for entry in model.opset_import):
         model.opset_import.add(domain=_OWN, version=1)
     return model
+
+
+def _copies(nodes: Iterable[NodeProto]) -> list[NodeProto]:
+    """Nodes that stand alone: one of a model keeps all of that in memory, its weights too."""
+    return [type(node).FromString(node.SerializeToString()) for node in nodes]
 
 
 def _alone(node: NodeProto, model: ModelProto, weight: TensorProto, fed: ValueInfoProto | None, beside: Path) -> ModelProto:
