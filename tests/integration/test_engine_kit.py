@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -372,3 +373,36 @@ def test_the_twin_stands_alone(tmp_path: Path) -> None:
     alone.write_text(source)
     done = subprocess.run([sys.executable, "-I", "-S", alone, "--help"], capture_output=True, text=True, check=True)
     assert "--options" in done.stdout
+
+
+# --- what NVIDIA documents ------------------------------------------------------------------------------------------
+
+NAMES = json.loads((ROOT / "tests" / "data" / "kit" / "tensorrt-names.json").read_text())
+TALKS = ("make_logger", "parse", "configure", "_use_dla", "_add_profile", "serialise", "_built", "_timings", "_make")
+"""The functions of build_engine.py that talk to TensorRT."""
+OWN = {
+    "append", "data", "desc", "is_file", "items", "join", "lines", "log", "model", "name", "nbytes", "read_bytes", "rsplit", "submit",
+    "folder", "__init__", "__version__",
+}  # fmt: skip
+"""What they ask of Python's own objects, of the kit, and of what every module has."""
+
+
+@pytest.mark.parametrize("version", ["10.3", "11.1"])
+def test_the_shell_script_knows_only_options_that_trtexec_documents(version: str) -> None:
+    source = (Path(build_engine.__file__).parent / "build_engine.sh").read_text()
+    used = set(re.findall(r"(?<=[\s(])--[A-Za-z0-9]{3,}", "".join(line for line in source.splitlines(True) if "command" in line)))
+    assert len(used) >= 12
+    removed = {"--fp16"} if version == "11.1" else set()  # the script asks for it where the major version is 10
+    assert used - set(NAMES[version]["trtexec"]) == removed
+    assert re.search(r'major" = 10 \]; then\s+command\+=\(--fp16\)', source)
+
+
+@pytest.mark.parametrize("version", ["10.3", "11.1"])
+def test_the_twin_asks_only_for_what_tensorrts_python_module_has(version: str) -> None:
+    tree = ast.parse(Path(build_engine.__file__).read_text())
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in TALKS]
+    assert {function.name for function in functions} == set(TALKS)
+    used = {node.attr for function in functions for node in ast.walk(function) if isinstance(node, ast.Attribute)} - OWN
+    assert len(used) > 25
+    removed = {"FP16"} if version == "11.1" else set()  # asked for where types are not fixed: for the DLA of TensorRT 10
+    assert used - set(NAMES[version]["python"]) == removed
