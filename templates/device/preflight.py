@@ -44,6 +44,10 @@ USUAL = {"QNNExecutionProvider": {"backend_type": "htp"}}
 """Options of providers that do nothing without any."""
 SELECTS = frozenset({"backend_path", "backend_type", "device_id", "device_type", "htp_arch", "soc_model"})
 """Options of providers that say on which hardware they run; the others do not matter to a model of one node."""
+LIBRARY = "libonnxruntime.so"
+"""What a bundle calls the ONNX Runtime that it brings, reduced to what its model needs."""
+MINIMAL = "ONNX format model is not supported in this build"
+"""What such a library says to an ``.onnx``, and so to the trial model."""
 TAKES = {12: 17, 17: 20, 18: 21, 22: 22, 31: 26}
 """The opset that a minor version of ONNX Runtime, and each later one, takes at least (ONNX Runtime's documents; tried: 17 on)."""
 TEGRAS = {"nvidia,tegra194": "7.2", "nvidia,tegra234": "8.7"}
@@ -142,7 +146,15 @@ def rules_of(manifest: Any) -> tuple[dict[str, Any], str]:
             raise CannotJudge(f"{where} is {text[:60]!r}, not a version")
     _once([one["name"] for one in rules["providers"]], "preflight.providers")
     _once([one["file"] for one in rules["engines"]], "preflight.engines")
+    rules.update(_brings(manifest))
     return rules, max([rules["oldest"], *versions], key=_numbers)
+
+
+def _brings(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """``brings``: the C library that the bundle's own ONNX Runtime needs; nothing where it has none."""
+    files = [_is(one, dict, "artifacts[]") for one in _is(manifest.get("artifacts", []), list, "artifacts")]
+    own = next((one for one in files if one.get("name") == LIBRARY), None)
+    return {} if own is None else {"brings": _is(_is(own.get("about", {}), dict, "about").get("glibc", ""), str, "about.glibc")}
 
 
 def _once(names: Sequence[str], where: str) -> None:
@@ -193,6 +205,9 @@ Check = dict
 def judge(rules: Mapping[str, Any], newest: str, facts: Mapping[str, Any]) -> list[Check]:
     """What a device with these facts is, measured against the rules; ``newest`` is the newest ONNX Runtime that was checked."""
     runtime = facts["runtime"]
+    if _brought(rules, runtime):
+        checks = [_platform_check(rules["platform"], facts["platform"]), _own(rules["brings"], facts["platform"])]
+        return [*checks, *_engines(rules["engines"], facts["engines"]), _disk(rules["size"], facts["disk"])]
     checks = [_platform_check(rules["platform"], facts["platform"]), _version(rules, newest, runtime)]
     if rules["platform"] != "web":
         checks += [
@@ -240,6 +255,23 @@ def _version(rules: Mapping[str, Any], newest: str, runtime: Mapping[str, Any]) 
     if _numbers(found) > _numbers(newest):
         return check("runtime", "warn", found, limit, _and(f"newer than {newest}, the newest that the bundle was checked in", of))
     return check("runtime", "pass", found, limit, of)
+
+
+def _brought(rules: Mapping[str, Any], runtime: Mapping[str, Any]) -> bool:
+    """Whether the bundle brings its ONNX Runtime, and no other was asked: then what the device has of it does not matter."""
+    return "brings" in rules and not runtime.get("asked") and Path(runtime["where"]).name != LIBRARY
+
+
+def _own(glibc: str, platform_facts: Mapping[str, str]) -> Check:
+    """The bundle's own ONNX Runtime, by the C library that it needs."""
+    limit, note = f"glibc >= {glibc}" if glibc else "", platform_facts["note"]
+    found = re.search(r"glibc (\d+(?:\.\d+)*)", note)
+    why = f"the bundle brings {LIBRARY}: the device needs no ONNX Runtime"
+    if "musl" in note or (glibc and found and _numbers(found[1]) < _numbers(glibc)):
+        return check("runtime", "fail", found[0] if found else "musl", limit, f"{why}, and a C library that has what it needs")
+    if not found or not glibc:
+        return check("runtime", "not-run", "", limit, f"{why}; its C library is not known")
+    return check("runtime", "pass", found[0], limit, why)
 
 
 def _and(*words: str) -> str:
@@ -776,7 +808,9 @@ def ask_library_provider(path: str, name: str, options: Mapping[str, str]) -> di
                 "AddSessionConfigEntry", given, ctypes.c_char_p(b"session.disable_cpu_ep_fallback"), ctypes.c_char_p(b"1")
             )
         library.session(model(13), given)
-    except RuntimeError:
+    except RuntimeError as error:
+        if MINIMAL in str(error):
+            return {"state": "listed", "why": "it opens .ort files alone, and the trial model is none"}
         return _opens(library, _added(library, name, options))
     return {"state": "takes", "why": ""}
 
@@ -994,10 +1028,19 @@ def _judged(given: argparse.Namespace) -> int:
         facts = facts_of(loaded(_read(given.device), str(given.device)))
     else:
         keys = [key for key in IDENTITY if any(key in one["about"] for one in rules["engines"])]
+        given.library = given.library or _beside(given, rules)
         facts = describe(Asking(given), given.folder, _wanted(rules, manifest), keys)
+        facts["runtime"]["asked"] = bool(given.python or given.library)
     checks = judge(rules, newest, facts)
     _say(given, strict(checks) if given.strict else checks)
     return 0 if fits(strict(checks) if given.strict else checks) else 1
+
+
+def _beside(given: argparse.Namespace, rules: Mapping[str, Any]) -> str:
+    """The library of the unpacked bundle that this file lies in, where nothing else is asked for."""
+    library = HERE.parent / LIBRARY
+    own = "brings" in rules and not given.python and not given.manifest
+    return str(library) if own and library.is_file() else ""
 
 
 def _describe(given: argparse.Namespace) -> int:

@@ -441,3 +441,59 @@ def test_an_answer_that_nobody_reads_is_no_traceback() -> None:
     _, said = process.communicate(manifest(platform="web", package="onnxruntime-web").to_bytes())
     assert b"Traceback" not in said
     assert process.returncode == 2
+
+
+# --- a bundle that brings its own ONNX Runtime ------------------------------------------------------------------------
+
+
+def bringing(glibc: str = "2.34") -> Any:
+    """A manifest with a reduced library among its artifacts."""
+    found = json.loads(manifest().to_bytes())
+    about = {"glibc": glibc, "onnxruntime": "1.21.0"} if glibc else {}
+    library = {"name": "libonnxruntime.so", "digest": "sha256:0", "size": 9, "media_type": "x", "about": about}
+    return found | {"artifacts": [*found["artifacts"], library]}
+
+
+def of_own(glibc: str, note: str, **runtime: Any) -> dict[str, Any]:
+    """The check of ONNX Runtime on a device with this C library, and nothing else to ask."""
+    rules, newest = PROGRAM.rules_of(bringing(glibc))
+    facts = PROGRAM.facts_of({"facts_version": 1, "platform": {"os": "linux", "architecture": "amd64", "note": note}})
+    facts["runtime"].update(runtime)
+    found = {one["name"]: one for one in PROGRAM.judge(rules, newest, facts)}
+    assert "package" not in found
+    assert not [name for name in found if name.startswith("provider")]
+    result: dict[str, Any] = found["runtime"]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("glibc", "note", "outcome", "measured"),
+    [
+        ("2.34", "glibc 2.36", "pass", "glibc 2.36"),
+        ("2.34", "glibc 2.31", "fail", "glibc 2.31"),
+        ("2.9", "glibc 2.31", "pass", "glibc 2.31"),
+        ("2.34", "musl", "fail", "musl"),
+        ("2.34", "", "not-run", ""),
+        ("", "glibc 2.36", "not-run", ""),
+    ],
+)
+def test_a_bundles_own_library_needs_the_c_library_alone(glibc: str, note: str, outcome: str, measured: str) -> None:
+    found = of_own(glibc, note, why="no onnxruntime in /usr/bin/python3")
+    assert (found["outcome"], found["measured"]) == (outcome, measured)
+    assert "the device needs no ONNX Runtime" in found["why"]
+
+
+def test_what_is_asked_for_by_name_is_judged_all_the_same() -> None:
+    rules, newest = PROGRAM.rules_of(bringing())
+    facts = PROGRAM.facts_of({"facts_version": 1})
+    facts["runtime"].update(version="1.16.3", asked=True)
+    found = {one["name"]: one for one in PROGRAM.judge(rules, newest, facts)}
+    assert (found["runtime"]["outcome"], found["runtime"]["measured"]) == ("fail", "1.16.3")
+
+
+@pytest.mark.parametrize(
+    "change", [{"artifacts": 1}, {"artifacts": [1]}, {"artifacts": [{"name": "libonnxruntime.so", "about": {"glibc": 1}}]}]
+)
+def test_artifacts_that_are_none_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(PROGRAM.CannotJudge):
+        PROGRAM.rules_of(raw() | change)

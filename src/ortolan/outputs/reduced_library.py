@@ -17,6 +17,7 @@ _SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.
 _LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
 _CXX = ("libstdc++.so.6", "libgcc_s.so.1")
 _FAMILIES = ("GLIBC", "GLIBCXX", "CXXABI")
+_SUCH = 4  # symbols that are named of many
 _WITH: dict[tuple[int, ...], dict[str, tuple[int, ...]]] = {
     (2, 28): {"GLIBCXX": (3, 4, 25), "CXXABI": (1, 3, 11)},
     (2, 31): {"GLIBCXX": (3, 4, 28), "CXXABI": (1, 3, 12)},
@@ -66,7 +67,7 @@ def _needs(facts: Mapping[str, Any], table: ReducedRuntime, platform: str) -> Ga
     problems = [] if elf["machine"] == machine else [f"is for {elf['machine']}, the target is {machine}"]
     problems += _strangers(elf["needed"], table, machine)
     found = newest(elf["versions"])
-    problems += _too_new(found, table)
+    problems += _too_new(found, table, elf.get("symbols", {}))
     problems += [f"looks for libraries in {elf['runpath']}"] if elf["runpath"] not in {"", "$ORIGIN"} else []
     versions = ", ".join(f"{family} {dotted(version)}" for family, version in sorted(found.items()))
     measured = ", ".join(part for part in (elf["machine"], versions, f"{len(elf['needed'])} libraries") if part)
@@ -80,11 +81,15 @@ def _strangers(needed: Sequence[str], table: ReducedRuntime, machine: str) -> It
             yield f"needs {name}" + (", which static_cxx = true was to put inside" if name in _CXX else "")
 
 
-def _too_new(versions: Mapping[str, tuple[int, ...]], table: ReducedRuntime) -> Iterator[str]:
+def _too_new(
+    versions: Mapping[str, tuple[int, ...]], table: ReducedRuntime, symbols: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
     most: dict[str, tuple[int, ...]] = {"GLIBC": _numbers(table.glibc)} | _beside(_numbers(table.glibc))
     for family, found in sorted(versions.items()):
         if family in most and found > most[family]:
-            yield f"needs {family}_{dotted(found)}, the target has {dotted(most[family])}"
+            version = f"{family}_{dotted(found)}"
+            such = ", ".join(symbols.get(version, ())[:_SUCH])
+            yield f"needs {version}{f' ({such})' if such else ''}, the target has {dotted(most[family])}"
 
 
 def _beside(glibc: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -6,16 +6,17 @@ The layout is that of ``elf.h`` and of "ELF-64 Object File Format"; versions of 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MACHINES = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """``e_machine`` by the names that container images use."""
 _SHARED = 3  # e_type
-_SYMBOLS, _CODE = 2, 1  # sh_type of .symtab and of what the file holds bytes for
+_SYMBOLS, _LINKED, _CODE = 2, 11, 1  # sh_type of .symtab, of .dynsym, and of what the file holds bytes for
 _LOAD, _DYNAMIC = 1, 2  # p_type
-_NEEDED, _STRINGS, _SONAME, _RPATH, _RUNPATH, _VERSIONS, _COUNT = 1, 5, 14, 15, 29, 0x6FFFFFFE, 0x6FFFFFFF  # d_tag
+_NEEDED, _STRINGS, _SONAME, _RPATH, _RUNPATH = 1, 5, 14, 15, 29  # d_tag
+_OF_SYMBOL, _VERSIONS, _COUNT = 0x6FFFFFF0, 0x6FFFFFFE, 0x6FFFFFFF  # the same
 
 
 class NotElf(ValueError):
@@ -24,13 +25,17 @@ class NotElf(ValueError):
 
 @dataclass(frozen=True)
 class Library:
-    """``versions``: ``{library: versions of its symbols that are needed}``; ``stripped``: no symbols but those of linking."""
+    """``versions``: ``{library: versions of its symbols that are needed}``; ``symbols``: ``{version: its symbols}``.
+
+    ``stripped``: it has no symbols but those of linking, and nothing for debuggers.
+    """
 
     machine: str
     soname: str
     needed: tuple[str, ...]
     runpath: str
     versions: dict[str, tuple[str, ...]]
+    symbols: dict[str, tuple[str, ...]]
     stripped: bool
 
 
@@ -56,12 +61,14 @@ def _read(data: bytes) -> Library:
     strings = _place(data, _first(entries, _STRINGS))
     runpath = next((value for tag, value in entries if tag in {_RPATH, _RUNPATH}), None)
     soname = next((value for tag, value in entries if tag == _SONAME), None)
+    wanted = _versions(data, entries, strings)
     return Library(
         machine=MACHINES.get(machine, f"machine {machine}"),
         soname="" if soname is None else _text(data, strings + soname),
         needed=tuple(_text(data, strings + value) for tag, value in entries if tag == _NEEDED),
         runpath="" if runpath is None else _text(data, strings + runpath),
-        versions=_versions(data, entries, strings),
+        versions={file: tuple(sorted(names.values())) for file, names in wanted.items()},
+        symbols=_symbols(data, entries, strings, {number: name for names in wanted.values() for number, name in names.items()}),
         stripped=not any(section[1] == _SYMBOLS for section in _sections(data)) and not _debugging(data),
     )
 
@@ -122,21 +129,37 @@ def _text(data: bytes, at: int) -> str:
     return data[at:end].decode()
 
 
-def _versions(data: bytes, entries: Sequence[tuple[int, int]], strings: int) -> dict[str, tuple[str, ...]]:
-    """The versions of symbols that are needed of each library."""
-    found: dict[str, tuple[str, ...]] = {}
+def _versions(data: bytes, entries: Sequence[tuple[int, int]], strings: int) -> dict[str, dict[int, str]]:
+    """The versions of symbols that are needed of each library, by the numbers that symbols have for them."""
+    found: dict[str, dict[int, str]] = {}
     if not any(tag == _VERSIONS for tag, _ in entries):
         return found
     at = _place(data, _first(entries, _VERSIONS))
     for _ in range(_first(entries, _COUNT)):
         _, count, file, first, following = struct.unpack_from("<HHIII", data, at)
-        found[_text(data, strings + file)] = tuple(sorted(_named(data, at + first, count, strings)))
+        found[_text(data, strings + file)] = dict(_named(data, at + first, count, strings))
         at += following
     return found
 
 
-def _named(data: bytes, at: int, count: int, strings: int) -> Iterator[str]:
+def _named(data: bytes, at: int, count: int, strings: int) -> Iterator[tuple[int, str]]:
     for _ in range(count):
-        *_, name, following = struct.unpack_from("<IHHII", data, at)
-        yield _text(data, strings + name)
+        _, _, number, name, following = struct.unpack_from("<IHHII", data, at)
+        yield number, _text(data, strings + name)
         at += following
+
+
+def _symbols(
+    data: bytes, entries: Sequence[tuple[int, int]], strings: int, names: Mapping[int, str]
+) -> dict[str, tuple[str, ...]]:
+    """The symbols of each version, as far as the file has a table of sections."""
+    found: dict[str, list[str]] = {}
+    table = next((section for section in _sections(data) if section[1] == _LINKED), None)
+    if table is None or not names:
+        return {}
+    numbers = _place(data, _first(entries, _OF_SYMBOL))
+    for index, (name, *_) in enumerate(_table(data, "<IBBHQQ", table[4], 24, table[5] // 24)):
+        number = struct.unpack_from("<H", data, numbers + 2 * index)[0] & 0x7FFF  # the bit above it: hidden
+        if number in names:
+            found.setdefault(names[number], []).append(_text(data, strings + name))
+    return {version: tuple(sorted(symbols)) for version, symbols in sorted(found.items())}
