@@ -57,6 +57,7 @@ CONV = "(float[1,1,8,8] x) => (float[1,1,8,8] y) { [rise] a = Sin(x) [up] y = Ab
 INTEGERS = "(int64[4] x) => (int64[4] y) { [size] a = Abs(x) [twice] y = Add(a, a) }"
 
 
+@pytest.mark.slow
 def test_the_models_of_a_target_are_merged(workspace: Workspace) -> None:
     folders = built(workspace, "digits", "digits-mlp")
     told = config(workspace)
@@ -77,6 +78,7 @@ def test_the_models_of_a_target_are_merged(workspace: Workspace) -> None:
     assert f"build/{TARGET}/runtime/{NAME}: {len(whole.operators)} operators" in said.stdout
 
 
+@pytest.mark.slow
 def test_types_of_both_models_stand_at_one_operator(workspace: Workspace) -> None:
     built(workspace, small(workspace, "floats", CONV), small(workspace, "integers", INTEGERS))
     config(workspace)
@@ -86,6 +88,7 @@ def test_types_of_both_models_stand_at_one_operator(workspace: Workspace) -> Non
     assert {one["operator"]: one["types"] for one in only["operators"]}["Abs"] == {"inputs 0": ["int64_t"]}
 
 
+@pytest.mark.slow
 def test_a_model_outside_a_given_configuration_fails_a_gate(workspace: Workspace) -> None:
     built(workspace, small(workspace, "floats", CONV), small(workspace, "integers", INTEGERS))
     within = workspace.root / "fielded.config"
@@ -108,6 +111,7 @@ def test_a_model_outside_a_given_configuration_fails_a_gate(workspace: Workspace
     assert config(workspace, "--within", str(within), "--model", "floats")["path"]
 
 
+@pytest.mark.slow
 def test_a_rollback_still_runs(workspace: Workspace) -> None:
     """The release's model needs what today's no longer does; it is taken by tag, by folder and by its bundle."""
     (folder,) = built(workspace, small(workspace, "net", CONV))
@@ -131,6 +135,7 @@ def test_a_rollback_still_runs(workspace: Workspace) -> None:
     assert "ai.onnx;7;Sin (inputs 0: float) at rise" in within.stdout
 
 
+@pytest.mark.slow
 def test_releases_that_are_not_what_they_say_are_refused(workspace: Workspace) -> None:
     (folder,) = built(workspace, small(workspace, "net", CONV))
     assert call(workspace, "bundle", "--target", TARGET, "--sequence", "1").returncode == 0
@@ -153,6 +158,7 @@ def test_releases_that_are_not_what_they_say_are_refused(workspace: Workspace) -
     assert f"a release for another target why: {folder.name} is for x86-cpu" in said
 
 
+@pytest.mark.slow
 def test_an_older_release_without_types_needs_all_of_them(workspace: Workspace) -> None:
     path = small(workspace, "net", CONV)
     workspace.edit(RECIPE, "type_reduction = true", "type_reduction = false")
@@ -190,6 +196,7 @@ def test_targets_without_a_reduced_runtime(workspace: Workspace, target: str, co
     assert said in found
 
 
+@pytest.mark.slow
 def test_a_failed_or_damaged_build_is_refused(workspace: Workspace) -> None:
     path = small(workspace, "net", CONV)
     (folder,) = built(workspace, path)
@@ -205,6 +212,23 @@ def test_a_failed_or_damaged_build_is_refused(workspace: Workspace) -> None:
     assert "the last build of net for x86-cpu failed why: failed: size" in refused(workspace)
 
 
+def test_a_build_that_the_reduced_runtime_alone_stopped_counts(workspace: Workspace) -> None:
+    """Else nobody could build the runtime that its new model needs. Its files come from the store."""
+    (folder,) = built(workspace, small(workspace, "net", CONV))
+    path = workspace.root / "build" / TARGET / "net.json"
+    record = json.loads(path.read_text())
+    stopped = {"name": "reduced-fits", "subject": "shipped", "outcome": "fail"}
+    shutil.rmtree(folder)
+    path.write_text(json.dumps(record | {"ok": False, "manifest": "", "gates": [*record["gates"], stopped]}))
+    assert {one["operator"] for one in config(workspace)["operators"]} == {"Abs", "Sin"}
+    shutil.rmtree(workspace.root / "build" / TARGET / "runtime")
+    other = {**stopped, "name": "size"}
+    path.write_text(json.dumps(record | {"ok": False, "manifest": "", "gates": [*record["gates"], stopped, other]}))
+    assert "failed why: failed: reduced-fits, size" in refused(workspace)
+    path.write_text(json.dumps(record | {"ok": False, "gates": [stopped], "steps": {}}))
+    assert "failed why: failed: reduced-fits" in refused(workspace)
+
+
 def test_a_given_configuration_with_a_slip_is_refused(workspace: Workspace) -> None:
     built(workspace, small(workspace, "net", CONV))
     for text, said in (
@@ -218,6 +242,7 @@ def test_a_given_configuration_with_a_slip_is_refused(workspace: Workspace) -> N
     assert "--onnxruntime wants a version, not 'new'" in refused(workspace, "--onnxruntime", "new")
 
 
+@pytest.mark.slow
 def test_what_a_minimal_build_cannot_have_fails_a_gate(workspace: Workspace) -> None:
     """The stock library runs 8-bit floats; a reduced one is built without."""
     path = small(workspace, "net", "(float[4] x) => (float[4] y) { [low] a = Cast<to=17>(x) [high] y = Cast<to=1>(a) }", opset=19)
@@ -229,6 +254,7 @@ def test_what_a_minimal_build_cannot_have_fails_a_gate(workspace: Workspace) -> 
     assert not (workspace.root / "build" / TARGET / "runtime").exists()
 
 
+@pytest.mark.slow
 def test_a_version_that_lacks_a_kernel_says_so(workspace: Workspace) -> None:
     path = small(workspace, "net", CONV, opset=22, ir=10)
     workspace.edit(RECIPE, 'versions = ["1.20.1"]\nopset    = 17', 'versions = ["1.31.1"]\nopset    = 22')

@@ -7,7 +7,8 @@ from pathlib import Path
 from invoke.context import Context
 
 from ..root import find_root
-from .verb import module, verb
+from .verb import CACHE, JSON, module, verb
+from .verb import cache as caches
 
 
 @verb(
@@ -19,7 +20,8 @@ from .verb import module, verb
         "also": "release that devices may go back to, by tag, folder or bundle; may be given more than once",
         "within": "a configuration that all must fit, such as that of the runtime in the field; what does not fails a gate",
         "onnxruntime": "version that the runtime will be built from; default: that of the pinned sources",
-        "json": "print JSON",
+        "json": JSON,
+        "cache": CACHE,
     },
 )
 def runtime_config(
@@ -30,6 +32,7 @@ def runtime_config(
     within: str | None = None,
     onnxruntime: str = "",
     json: bool = False,
+    cache: str | None = None,
 ) -> None:
     """Merge the operators and types that a target's models need into build/<target>/runtime/. Builds nothing.
 
@@ -38,4 +41,4 @@ def runtime_config(
     ./inv runtime-config --target raspberry-pi-5 --within fielded/required_operators_and_types.config
     """
     given = Path(within) if within else None
-    module("runtime_config").run(find_root(Path.cwd()), target, model, also, given, onnxruntime, as_json=json)
+    module("runtime_config").run(find_root(Path.cwd()), target, model, also, given, onnxruntime, caches(cache), as_json=json)

@@ -23,13 +23,17 @@ KERNELS, WITHIN = "kernels", "within"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Of which builds and releases; ``within``: a configuration that they must fit; ``version``: of ONNX Runtime, to be built."""
+    """Of which builds and releases; ``within``: a configuration that they must fit; ``version``: of ONNX Runtime, to be built.
+
+    ``store`` has the results of builds that failed by the reduced runtime that they were tried with.
+    """
 
     target: str
     version: str
     models: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     within: Path | None = None
+    store: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def path_of(root: Path, target: str) -> Path:
 def configure(root: Path, wanted: Wanted) -> Configured:
     """Merge, judge, and put the configuration in place if no gate failed. OrtolanError for inputs that cannot be used."""
     within = _given(wanted.within) if wanted.within else None
-    found = needs(root, wanted.target, wanted.models, wanted.also)
+    found = needs(root, wanted.target, wanted.models, wanted.also, wanted.store)
     gates = [_kernels(one, wanted.version) for one in found]
     missing = [(one, _missing(one, within)) for one in found] if within else []
     gates += [_within(one, lacks, wanted.within) for one, lacks in missing]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..release.check import check
 from ..release.layout import DESCRIPTION, TAR, ZST, Release
 from ..release.member import member
 from ..release.source import builds
+from . import config_failed
 from .config import NAME, Config, read
 
 ORT = "model.ort"
@@ -42,10 +43,11 @@ class Need:
         return self.model if self.of == "build" else self.tag
 
 
-def needs(root: Path, target: str, models: Sequence[str] = (), also: Sequence[str] = ()) -> list[Need]:
+def needs(root: Path, target: str, models: Sequence[str] = (), also: Sequence[str] = (), store: Path | None = None) -> list[Need]:
     """Of the last builds of the named models, or else of all of the target, and of the releases ``also``, sorted by name.
 
-    OrtolanError where one is not built, its files are not those that were built, or it has no configuration with types.
+    ``store`` has the results of builds that failed by the reduced runtime alone. OrtolanError where one is not built,
+    its files are not those that were built, or it has no configuration with types.
     """
     project = Project(root)
     device = project.target(target)
@@ -53,7 +55,7 @@ def needs(root: Path, target: str, models: Sequence[str] = (), also: Sequence[st
     records = builds(root / "build", target, models)
     if not models:
         _check_all(project, device, {path.stem for path in records})
-    built = sorted(map(_of_build, records), key=lambda one: one.model)
+    built = sorted((_of_build(record, store) for record in records), key=lambda one: one.model)
     released = [_of_release(root, named, target) for named in dict.fromkeys(also)]
     return [*built, *{one.tag: one for one in released}.values()]
 
@@ -79,9 +81,12 @@ def _check_all(project: Project, device: NamedTarget, built: set[str]) -> None:
         raise OrtolanError(f"{', '.join(missing)}: not built for {device.name}", why=why, hint=hint)
 
 
-def _of_build(record: Path) -> Need:
-    tag, built = _record(record)
-    folder = record.parent / tag
+def _of_build(record: Path, store: Path | None) -> Need:
+    told = _record(record)
+    folder = record.parent / told["tag"]
+    if not told["ok"]:
+        return _of_failed(record, told, store)
+    built = told["manifest"]
     if not (folder / manifest.NAME).is_file() or digest.of_file(folder / manifest.NAME) != built:
         raise _again(
             "the manifest is not the one that was built", folder / manifest.NAME, f"{record.name} has another digest of it"
@@ -96,18 +101,27 @@ def _of_build(record: Path) -> Need:
     return Need(record.stem, folder.name, "build", read(text, str(folder / NAME)), typed=True, ort=(folder / ORT).read_bytes)
 
 
-def _record(path: Path) -> tuple[str, str]:
-    """The tag of the last build and the digest of its manifest."""
+def _record(path: Path) -> dict[str, Any]:
+    """The record of the last build, with all that is asked of it here."""
     try:
         told: dict[str, Any] = json.loads(path.read_bytes())
-        ok, errors, failed = told["ok"], told["errors"], [one["name"] for one in told["gates"] if one["outcome"] == "fail"]
-        found = str(told["tag"]), str(told["manifest"])
+        wanted = {"tag": str, "manifest": str, "ok": bool, "errors": list, "gates": list}
+        wrong = [name for name, kind in wanted.items() if not isinstance(told[name], kind)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _again("not the record of a build", path, f"{type(error).__name__}: {error}") from error
-    if not ok:
-        why = str(errors[0]) if errors else f"failed: {', '.join(failed)}"
-        raise _again(f"the last build of {path.stem} for {path.parent.name} failed", path, why)
-    return found
+    if wrong:
+        raise _again("not the record of a build", path, f"it has another {wrong[0]}")
+    return told
+
+
+def _of_failed(record: Path, told: Mapping[str, Any], store: Path | None) -> Need:
+    found = config_failed.files(told, (NAME, ORT), store)
+    if not found:
+        failed = ", ".join(gate["name"] for gate in told["gates"] if gate["outcome"] == "fail")
+        why = str(told["errors"][0]) if told["errors"] else f"failed: {failed}"
+        raise _again(f"the last build of {record.stem} for {record.parent.name} failed", record, why)
+    config = read(found[NAME].decode(), f"{told['tag']}: {NAME}")
+    return Need(record.stem, told["tag"], "build", config, typed=True, ort=lambda: found[ORT])
 
 
 def _digests(made: Manifest) -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from invoke.exceptions import Exit
 
+from ..cache import Cache
 from ..digest import of_bytes
 from ..errors import GateError, OrtolanError
 from ..reduced.config_make import Configured, Missing, Wanted, configure, some
@@ -24,10 +25,18 @@ _SHOWN = 6  # nodes of a row; --json has all
 
 
 def run(
-    root: Path, target: str, models: Sequence[str], also: Sequence[str], within: Path | None, version: str, *, as_json: bool
+    root: Path,
+    target: str,
+    models: Sequence[str],
+    also: Sequence[str],
+    within: Path | None,
+    version: str,
+    cache: Cache,
+    *,
+    as_json: bool,
 ) -> None:
     """Print what was merged and how it was judged; exit with 3 where a gate failed, and then nothing is written."""
-    wanted = _wanted(root, target, models, also, within, version)
+    wanted = replace(_wanted(root, target, models, also, within, version), store=cache.store)
     found = configure(root, wanted)
     if as_json:
         dump(_json(found, wanted))
