@@ -189,16 +189,16 @@ def test_the_real_sources_become_a_tree_that_ninja_compiles(real: Work, tmp_path
     with tree.opened(place, real.root, real.sources, real.patches) as opened:
         assert opened.run(["python3", "-c", "import socket; socket.create_connection(('1.1.1.1', 80), 3)"]) != 0
         assert "Network is unreachable" in opened.tail()
-        configure(opened, DIGITS, real.flags)
-        assert opened.configured
+        configure(opened, DIGITS, real.knobs, real.flags)
+        assert opened.configured == real.flags
         assert "libonnxruntime.so" in (opened.objects / "build.ninja").read_text()
         listed = opened.objects / "op_reduction.generated/onnxruntime/core/providers/cpu/cpu_execution_provider.cc"
         first, since = registered(listed), listed.stat().st_mtime_ns
         assert {"Flatten", "Gemm", "Softmax"} <= first
         assert not {"MaxPool", "Relu", "Sin"} & first
-        configure(opened, DIGITS, real.flags)
+        configure(opened, DIGITS, real.knobs, real.flags)
         assert listed.stat().st_mtime_ns == since
-        configure(opened, MORE, real.flags)
+        configure(opened, MORE, real.knobs, real.flags)
         assert registered(listed) - first == {"MaxPool"}
     patched = (place / "onnxruntime/onnxruntime/core/common/safeint.h").read_text()
     assert "SAFEINT_CPP_THROW noexcept(false)" in patched
@@ -246,7 +246,7 @@ def test_a_build_killed_at_any_moment_goes_on_or_starts_clean(linked: Workspace,
     (trees,) = (linked.cache.root / "reduced").glob("trees")
     with tree.opened(trees / digest.short(real.tree), real.root, real.sources, real.patches) as opened:
         assert inside() == []  # who held the lock is gone with all that it started
-        configure(opened, DIGITS, real.flags)
+        configure(opened, DIGITS, real.knobs, real.flags)
         assert opened.run(["ninja", "-C", "obj", "-n", "onnxruntime"]) == 0
     assert not list(trees.glob(".part-*"))
     assert not (linked.root / "build").exists()

@@ -140,7 +140,8 @@ def test_flags_follow_the_knobs_and_the_operators() -> None:
     assert not [value for value in own.values() if "/home" in value or "/root" in value]
     other = flags.flags(flags.Knobs(exceptions=False, static_cxx=False), small.AMD64, small.CONFIG, cross=True)
     assert other["onnxruntime_DISABLE_EXCEPTIONS"] == "ON"
-    assert "CMAKE_SHARED_LINKER_FLAGS" not in other
+    assert "-static-libstdc++" not in other["CMAKE_SHARED_LINKER_FLAGS"]
+    assert flags.shims(flags.Knobs(static_cxx=False)) == ["old_libc", "old_cxx"]
     assert other["CMAKE_SYSTEM_PROCESSOR"] == "x86_64"
     trees = small.config("ai.onnx.ml;3;TreeEnsembleClassifier\n")
     assert own["onnxruntime_DISABLE_ML_OPS"] == "ON"
@@ -154,19 +155,21 @@ def test_equal_builds_have_equal_keys_wherever_they_are(tmp_path: Path) -> None:
     assert (one.key, one.tree) == (other.key, other.tree)
 
 
-def test_other_operators_change_the_key_and_not_the_tree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["config", "flags"])
+def test_other_operators_or_another_link_change_the_key_and_not_the_tree(tmp_path: Path, field: str) -> None:
     one = work(tmp_path)
-    other = dataclasses.replace(one, config=small.config("ai.onnx;13;Relu\n"))
+    linked = flags.flags(flags.Knobs(static_cxx=False), small.AMD64, small.CONFIG, cross=False)
+    changed = {"config": small.config("ai.onnx;13;Relu\n"), "flags": linked}[field]
+    other = dataclasses.replace(one, **{field: changed})  # type: ignore[arg-type]  # one of several fields
     assert one.tree == other.tree
     assert one.key != other.key
 
 
-@pytest.mark.parametrize("field", ["platform", "knobs", "flags", "sources", "patches", "root"])
+@pytest.mark.parametrize("field", ["platform", "flags", "sources", "patches", "root"])
 def test_everything_else_changes_both_keys(tmp_path: Path, field: str) -> None:
     one = work(tmp_path)
     changed = {
         "platform": "linux/arm64",
-        "knobs": flags.Knobs(exceptions=False),
         "flags": {**one.flags, "CMAKE_BUILD_TYPE": "Release"},
         "sources": [dataclasses.replace(one.sources[0], digest="sha256:11")],
         "patches": edits.edits({"onnxruntime": "1.21.0"})[:1],

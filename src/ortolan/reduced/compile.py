@@ -10,7 +10,7 @@ from pathlib import Path
 from ..disk import check_room, disk, part_of, remove
 from ..errors import OrtolanError, StoreError
 from .config import NAME, Config
-from .flags import BUILD, SHIM
+from .flags import BUILD, Knobs, shims
 from .tree import LOG, Tree
 
 LIBRARY = "libonnxruntime.so"
@@ -18,16 +18,18 @@ _REDUCED = "op_reduction.generated"
 _FULL = "No space left on device"
 
 
-def library(tree: Tree, config: Config, flags: Mapping[str, str], jobs: int, line: Callable[[str], object] = str) -> Path:
+def library(
+    tree: Tree, config: Config, knobs: Knobs, flags: Mapping[str, str], jobs: int, line: Callable[[str], object] = str
+) -> Path:
     """The stripped library. OrtolanError with the compiler's words when it fails; the tree stays, and the next call goes on."""
-    configure(tree, config, flags)
+    configure(tree, config, knobs, flags)
     _step(tree, "compiling", ["ninja", "-C", "obj", "-j", str(jobs), "onnxruntime"], line)
     made = ["--strip-unneeded", "--remove-section=.comment", "-o", LIBRARY, f"obj/{LIBRARY}"]
     _step(tree, "stripping", [f"{tree.root.platform.triple}-strip", *made])
     return tree.place / LIBRARY
 
 
-def configure(tree: Tree, config: Config, flags: Mapping[str, str]) -> None:
+def configure(tree: Tree, config: Config, knobs: Knobs, flags: Mapping[str, str]) -> None:
     """Up to a tree that ninja compiles. A configuration that was stopped half way starts clean."""
     with disk(tree.place):
         (tree.place / NAME).write_text(config.text())
@@ -35,20 +37,17 @@ def configure(tree: Tree, config: Config, flags: Mapping[str, str]) -> None:
     script = "onnxruntime/tools/ci_build/reduce_op_kernels.py"
     limited = ["--enable_type_reduction", *extended]
     _step(tree, "reducing operators", ["python3", script, NAME, "--cmake_build_dir", f"{BUILD}/reduced", *limited])
-    if not tree.configured:
+    if tree.configured is None:
         remove(tree.objects)
     with disk(tree.place):
         update(tree.place / "reduced" / _REDUCED, tree.objects / _REDUCED)
-    if not tree.configured:
-        if SHIM in "".join(flags.values()):
-            _shim(tree)
+    if tree.configured != flags:
+        for name in shims(knobs):
+            _shim(tree, name)
         told = [f"-D{name}={value}" for name, value in flags.items()]
-        _step(
-            tree,
-            "configuring",
-            ["cmake", "-S", "onnxruntime/cmake", "-B", "obj", "-G", "Ninja", "--compile-no-warning-as-error", *told],
-        )
-        tree.now_configured()
+        fixed = ["cmake", "-S", "onnxruntime/cmake", "-B", "obj", "-G", "Ninja", "--compile-no-warning-as-error"]
+        _step(tree, "configuring", [*fixed, *told])
+        tree.now_configured(flags)
 
 
 def update(new: Path, old: Path) -> list[str]:
@@ -80,9 +79,9 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _shim(tree: Tree) -> None:
-    """What stands in for functions that only a newer C library has."""
-    made = ["-Os", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-c", "glue/old_libc.c", "-o", SHIM]
+def _shim(tree: Tree, name: str) -> None:
+    """What stands in for functions that only a newer C or C++ runtime has."""
+    made = ["-Os", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-c", f"glue/{name}.c", "-o", f"{name}.o"]
     _step(tree, "compiling", [f"{tree.root.platform.triple}-gcc", f"-ffile-prefix-map={BUILD}=.", *made])
 
 

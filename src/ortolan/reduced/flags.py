@@ -19,16 +19,22 @@ _OFF = ("BUILD_UNIT_TESTS", "ENABLE_CPUINFO", "ENABLE_CPU_FP16_OPS")
 _ML = "ai.onnx.ml"
 XNNPACK = ("googlexnnpack", "pthreadpool", "fp16", "fxdiv", "psimd", "pytorch_cpuinfo")
 """What a build with XNNPACK needs the sources of, by ONNX Runtime's names for them (its cmake/deps.txt)."""
-SHIM = f"{BUILD}/old_libc.o"
+LINKING = "CMAKE_SHARED_LINKER_FLAGS"
+"""What only the last step reads."""
+_WRAPPED = "-Wl,--wrap=fmod -Wl,--wrap=fmodf"
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """What the recipe decides: ``[outputs] reduced_runtime``."""
+    """What the recipe decides: ``[outputs] reduced_runtime``.
+
+    ``packed``: relocations in the short form that the C library reads since 2.36.
+    """
 
     exceptions: bool = True
     static_cxx: bool = True
     xnnpack: bool = False
+    packed: bool = True
 
 
 def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> dict[str, str]:
@@ -49,15 +55,22 @@ def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> d
         **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/glue/{name}" for name in _GLUE},
         **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in ("onnx", "protobuf")},
     }
-    return dict(sorted((told | _crossing(platform, cross) | _static(knobs) | _xnnpack(knobs)).items()))
+    return dict(sorted((told | _crossing(platform, cross) | _linking(knobs) | _xnnpack(knobs)).items()))
 
 
 def _crossing(platform: Platform, cross: bool) -> dict[str, str]:
     return {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": platform.processor} if cross else {}
 
 
-def _static(knobs: Knobs) -> dict[str, str]:
-    return {"CMAKE_SHARED_LINKER_FLAGS": f"-static-libstdc++ -static-libgcc {SHIM}"} if knobs.static_cxx else {}
+def shims(knobs: Knobs) -> list[str]:
+    """The files of ``glue`` that stand in for what only newer C and C++ runtimes have, without their suffix."""
+    return ["old_libc"] if knobs.static_cxx else ["old_libc", "old_cxx"]
+
+
+def _linking(knobs: Knobs) -> dict[str, str]:
+    own = ["-static-libstdc++", "-static-libgcc"] if knobs.static_cxx else []
+    own += ["-Wl,-z,pack-relative-relocs"] if knobs.packed else []
+    return {LINKING: " ".join([_WRAPPED, *own, *(f"{BUILD}/{name}.o" for name in shims(knobs))])}
 
 
 def _xnnpack(knobs: Knobs) -> dict[str, str]:

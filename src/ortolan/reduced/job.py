@@ -10,7 +10,7 @@ from typing import Any
 from .. import digest
 from .config import Config
 from .edits import Patch
-from .flags import Knobs
+from .flags import LINKING, Knobs
 from .root import Root
 from .sources import Source
 from .tree import GLUE
@@ -32,20 +32,19 @@ class Work:
 
     @property
     def tree(self) -> str:
-        """The key of the build tree: all but the configuration."""
-        return digest.of_json("tree", self._same())
+        """The key of the build tree: all but the configuration and what the linker is told."""
+        return digest.of_json("tree", self._same() | {"flags": {k: v for k, v in self.flags.items() if k != LINKING}})
 
     @property
     def key(self) -> str:
         """The key of the library."""
-        return digest.of_json("reduced", self._same() | {"config": self.config.text()})
+        own = {"config": self.config.text(), "knobs": asdict(self.knobs), "flags": dict(self.flags)}
+        return digest.of_json("reduced", self._same() | own)
 
     def _same(self) -> dict[str, Any]:
         return {
             "how": _HOW,
             "platform": self.platform,
-            "knobs": asdict(self.knobs),
-            "flags": dict(self.flags),
             "sources": {source.pinned.name: source.digest for source in self.sources},
             "patches": [patch.digest for patch in self.patches],
             "glue": digest.of_tree(_files(GLUE)),

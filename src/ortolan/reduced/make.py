@@ -76,8 +76,8 @@ def made(work: Work, cache: Path, jobs: int, say: Callable[[str], object], line:
         return Made(place, known, None)
     before = compiler.cpu_seconds()
     with tree.opened(cache / "trees" / digest.short(work.tree), work.root, work.sources, work.patches, say) as opened:
-        say("configuring" if not opened.configured else "compiling what the change of operators needs")
-        library = compiler.library(opened, work.config, work.flags, jobs, line)
+        say("configuring" if opened.configured is None else "compiling what the change of operators needs")
+        library = compiler.library(opened, work.config, work.knobs, work.flags, jobs, line)
         told = record.record(work, library, _readelf(opened), work.sources[0].pinned.version)
         _keep(place, opened, work, told, library)
     return Made(place, told, compiler.cpu_seconds() - before)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..disk import disk, part_of, remove, sweep, write_json
 from ..errors import OrtolanError
@@ -47,13 +48,17 @@ class Tree:
         return "\n".join((self.place / LOG).read_text(errors="replace").splitlines()[-lines:])
 
     @property
-    def configured(self) -> bool:
-        """Whether CMake came to its end here."""
-        return (self.place / _CONFIGURED).is_file()
+    def configured(self) -> dict[str, Any] | None:
+        """The flags with which CMake came to its end here last; None: it never did."""
+        try:
+            told: dict[str, Any] = json.loads((self.place / _CONFIGURED).read_text())
+        except (OSError, ValueError):
+            return None
+        return told
 
-    def now_configured(self) -> None:
+    def now_configured(self, flags: Mapping[str, str]) -> None:
         """From here on ninja goes on by itself, whatever stops it."""
-        write_json(self.place / _CONFIGURED, {})
+        write_json(self.place / _CONFIGURED, flags)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from ..runtime import apt
 from .lists import dump
 from .pick import runtime_folders
 
+_PACKED = (2, 36)  # the C library that first reads packed relocations
 KEPT = "reduced"
 """In the cache: sources, root file systems, build trees and results."""
 
@@ -80,7 +81,8 @@ def _config(root: Path, target: NamedTarget, path: Path | None, pins: Pins) -> C
 
 def _knobs(target: NamedTarget) -> Knobs:
     table = target.recipe.outputs.reduced_runtime or ReducedRuntime()
-    return Knobs(exceptions=table.exceptions, static_cxx=table.static_cxx, xnnpack=table.xnnpack)
+    packed = tuple(map(int, table.glibc.split("."))) >= _PACKED
+    return Knobs(exceptions=table.exceptions, static_cxx=table.static_cxx, xnnpack=table.xnnpack, packed=packed)
 
 
 def _mirrors(pins: Pins) -> list[str]:
