@@ -24,6 +24,7 @@ import models
 from conftest import ROOT, RunStage
 from ortolan import runtime
 from ortolan.cache import user_cache
+from ortolan.stages import engine_device
 from ortolan.stages.lib.kit import build_engine
 from quantise_models import IMAGE, QUANTIZE, calibration, convolutions, images, npz
 
@@ -309,6 +310,43 @@ def test_the_shell_script_finds_what_the_twin_built(run_stage: RunStage, tmp_pat
     assert not list((made.folder / "engines").glob(".*"))
 
 
+def test_the_stage_of_a_device_without_tensorrts_module_uses_trtexec(
+    run_stage: RunStage, tmp_path: Path, trtexec: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same stage as over ssh, here with the stand-in on its PATH; timings of an earlier build go in and come back."""
+    made, out = kit(run_stage, tmp_path), tmp_path / "out"
+    (tmp_path / "work").mkdir()
+    out.mkdir()
+    timings = tmp_path / "timings"
+    timings.write_bytes(b"of an earlier build")
+    monkeypatch.chdir(tmp_path / "work")
+    for name, value in trtexec.items():
+        monkeypatch.setenv(name, value)
+    names = {"model": "model.onnx", "kit": "engine.json", "script": "build_engine.sh"}
+    inputs = {name: made.folder / file for name, file in names.items()} | {"timings": timings}
+    facts = engine_device.run(inputs, {"file": "model-orin.engine"}, out)
+    assert (facts["built_by"], facts["engine"]["file"]) == ("build_engine.sh", "model-orin.engine")
+    assert facts["engine"]["sha256"] == build_engine.sha256(out / "model.engine")
+    assert facts["device_text"] == "orin-nvgpu-sm87-16sms"
+    assert (out / "timing.cache").read_bytes() == b"of an earlier build"
+    assert json.loads((out / "engine.json").read_text()) == facts
+
+
+def test_the_stage_says_what_trtexec_said(
+    run_stage: RunStage, tmp_path: Path, trtexec: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = kit(run_stage, tmp_path)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for name, value in (trtexec | {"TRT_VERSION": "8.6.1"}).items():
+        monkeypatch.setenv(name, value)
+    names = {"model": "model.onnx", "kit": "engine.json", "script": "build_engine.sh"}
+    with pytest.raises(
+        build_engine.BuildError, match=r"TensorRT 8.6.1 is here; this kit knows 10 and 11; TensorRT's Python module"
+    ):
+        engine_device.run({name: made.folder / file for name, file in names.items()}, {"file": "model-orin.engine"}, tmp_path)
+
+
 def test_trtexec_is_told_exactly(run_stage: RunStage, tmp_path: Path, trtexec: dict[str, str]) -> None:
     made = kit(run_stage, tmp_path, tf32=False)
     done = shell(made, trtexec, "other folder")
@@ -381,8 +419,8 @@ NAMES = json.loads((ROOT / "tests" / "data" / "kit" / "tensorrt-names.json").rea
 TALKS = ("make_logger", "parse", "configure", "_use_dla", "_add_profile", "serialise", "_built", "_timings", "_make")
 """The functions of build_engine.py that talk to TensorRT."""
 OWN = {
-    "append", "data", "desc", "is_file", "items", "join", "lines", "log", "model", "name", "nbytes", "read_bytes", "rsplit", "submit",
-    "folder", "__init__", "__version__",
+    "append", "data", "desc", "is_file", "items", "join", "lines", "log", "model", "name", "nbytes", "read_bytes", "rsplit",
+    "submit", "folder", "__init__", "__version__",
 }  # fmt: skip
 """What they ask of Python's own objects, of the kit, and of what every module has."""
 

@@ -20,6 +20,7 @@ from ortolan.execute import Result
 from ortolan.gates import device as judge
 from ortolan.ondevice.devices import Device
 from ortolan.ondevice.engines import Engine, _mark
+from ortolan.ondevice.there import Visit, Visits
 from ortolan.place import Host, HostError
 from ortolan.recipe.fleet import NamedDevice
 from ortolan.recipe.project import Project
@@ -132,6 +133,24 @@ def test_on_device_passes_only_where_a_device_ran_it_all() -> None:
     assert judge.summed_up(gates, []) == gates
     told = judge.summed_up(gates, ["Raspberry Pi 5 (pi5, onnxruntime 1.31.1)"])[-1]
     assert (told.outcome, told.measured) == (PASS, "ran on Raspberry Pi 5 (pi5, onnxruntime 1.31.1); emulated: 1.20.1")
+
+
+def test_an_emulated_machine_is_no_device(pi: Job) -> None:
+    """It is visited as one, and shows results; ``on-device`` stays what it was."""
+    about = {
+        "board": "",
+        "system": "Debian",
+        "kernel": "Linux 6",
+        "machine": "aarch64",
+        "bits": 64,
+        "python": {"version": "3.11.2", "path": ""},
+    }
+    there: Host = SimpleNamespace()  # type: ignore[assignment]  # nothing is asked of it
+    ran = {"onnxruntime": {"version": "1.31.1", "why": ""}, "packages": {}}
+    gates = [Gate("on-device", "shipped", NOT_RUN, why="not seen")]
+    for host, outcome in (("pi@pi5", PASS), ("emulated", NOT_RUN)):
+        visit = Visit(Device(NamedDevice("one", host), there, about | ran), (), None)
+        assert Visits([visit], []).judged(pi, gates, {}, FP32)[-1].outcome is outcome
 
 
 # --- engines -------------------------------------------------------------------------------------------------------------

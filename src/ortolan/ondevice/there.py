@@ -80,7 +80,7 @@ class Visits:
         if not self.visits:
             return list(gates)
         more = [found for one in self.visits for found in _visited(one, job, results, precision)]
-        seen = [one.device for one in self.visits if not _failed(more, one.device)]
+        seen = [one.device for one in self.visits if not one.device.named.machine and not _failed(more, one.device)]
         unfit = "; ".join(f"{one.device.name} does not fit: see its gate" for one in self.visits if one.problems)
         gates = [replace(one, why=unfit) if one.name == "engine" and unfit else one for one in gates]
         told = judge.summed_up(gates, [f"{one.title} ({one.name}, onnxruntime {one.version})" for one in seen])
