@@ -16,6 +16,7 @@ import reduced_builds as small
 from conftest import ROOT
 from ortolan import digest
 from ortolan.errors import OrtolanError, RuntimeSetupError
+from ortolan.outputs.reduced_library import newest
 from ortolan.reduced import edits, elf, flags, mobile, pinned, sources
 from ortolan.reduced import record as records
 from ortolan.reduced.compile import update
@@ -221,6 +222,15 @@ Version needs section '.gnu.version_r' contains 2 entries:
 def test_what_a_library_needs_is_read_from_readelf() -> None:
     assert elf.needed(READELF) == ["libc.so.6", "libm.so.6"]
     assert elf.symbol_versions(READELF) == {"CXXABI": "1.3.15", "GLIBC": "2.34"}
+
+
+def test_packed_relocations_are_a_need_of_the_c_library_that_first_reads_them() -> None:
+    packed = READELF + "  0x0070:   Name: GLIBC_ABI_DT_RELR  Flags: none  Version: 24\n"
+    assert elf.symbol_versions(packed) == {"CXXABI": "1.3.15", "GLIBC": "2.36"}
+    assert newest({"libc.so.6": ("GLIBC_2.34", "GLIBC_ABI_DT_RELR")}) == {"GLIBC": (2, 36)}
+    assert "pack-relative-relocs" in flags.flags(KNOBS, small.AMD64, small.CONFIG, cross=False)[flags.LINKING]
+    older = flags.flags(flags.Knobs(packed=False), small.AMD64, small.CONFIG, cross=False)
+    assert "pack-relative-relocs" not in older[flags.LINKING]
 
 
 def test_the_record_says_what_the_library_was_built_from(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
 _CXX = ("libstdc++.so.6", "libgcc_s.so.1")
 _FAMILIES = ("GLIBC", "GLIBCXX", "CXXABI")
 _SUCH = 4  # symbols that are named of many
+_SINCE = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}  # packed relocations, and the first C library that reads them
 _WITH: dict[tuple[int, ...], dict[str, tuple[int, ...]]] = {
     (2, 28): {"GLIBCXX": (3, 4, 25), "CXXABI": (1, 3, 11)},
     (2, 31): {"GLIBCXX": (3, 4, 28), "CXXABI": (1, 3, 12)},
@@ -101,7 +102,7 @@ def newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
     """The newest version of each family of symbols that any library must have."""
     found: dict[str, tuple[int, ...]] = {}
     for name in (name for several in versions.values() for name in several):
-        family, _, number = name.partition("_")
+        family, _, number = _SINCE.get(name, name).partition("_")
         if family in _FAMILIES and number[:1].isdigit():
             found[family] = max(found.get(family, ()), _numbers(number))
     return found

@@ -7,9 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from invoke.exceptions import Exit
+
 from ..artifact import Gate, Outcome
 from ..cache import Cache
 from ..errors import GateError, OrtolanError, RecipeError
+from ..outputs.reduced_library import judged
 from ..recipe.outputs import ReducedRuntime
 from ..recipe.project import NamedTarget, Project
 from ..reduced import make, mobile
@@ -26,6 +29,7 @@ from ..reduced.tree import LOG
 from ..report import coloured
 from ..report.tables import gate_table, size
 from ..runtime import apt
+from ..stages.reduced_library import facts
 from .lists import dump
 from .pick import runtime_folders
 
@@ -35,7 +39,7 @@ KEPT = "reduced"
 
 
 def run(root: Path, name: str, given: Path | None, config: Path | None, cache: Cache, jobs: int, *, as_json: bool) -> None:
-    """Print where the library is and what it is; exit with 3 where its configuration fails a gate."""
+    """Print where the library is and how it was judged; exit with 3 where it, or what a model needs, fails a gate."""
     if not name:
         raise RecipeError("which target?", why=f"known are {', '.join(Project(root).targets())}", hint="--target raspberry-pi-5")
     target, pins = Project(root).target(name), load(runtime_folders(root))
@@ -51,10 +55,14 @@ def run(root: Path, name: str, given: Path | None, config: Path | None, cache: C
     work = make.planned(pins, asked, _say)
     made = make.made(work, kept, asked.jobs, _say, Progress())
     place = make.put(made, root / "build" / name / FOLDER)
+    gates = judged(facts(place), _table(target), target.recipe.platform, target.recipe.runtime.versions[0])
     if as_json:
-        dump({"kind": "runtime-build", "target": name, "folder": str(place), "seconds": made.seconds, "runtime": made.record})
+        told = {"folder": str(place), "seconds": made.seconds, "runtime": made.record, "gates": [asdict(gate) for gate in gates]}
+        dump({"kind": "runtime-build", "target": name, **told})
     else:
-        print("\n".join(_text(made, place, root)))
+        print("\n".join([*_text(made, place, root), *(f"  {line}" for line in gate_table(gates, colour=coloured()))]))
+    if any(gate.outcome is Outcome.FAIL for gate in gates):
+        raise Exit(code=GateError.exit_code)
 
 
 def _config(root: Path, target: NamedTarget, path: Path | None, pins: Pins) -> Config:
@@ -79,8 +87,12 @@ def _config(root: Path, target: NamedTarget, path: Path | None, pins: Pins) -> C
     return config
 
 
+def _table(target: NamedTarget) -> ReducedRuntime:
+    return target.recipe.outputs.reduced_runtime or ReducedRuntime()
+
+
 def _knobs(target: NamedTarget) -> Knobs:
-    table = target.recipe.outputs.reduced_runtime or ReducedRuntime()
+    table = _table(target)
     packed = tuple(map(int, table.glibc.split("."))) >= _PACKED
     return Knobs(exceptions=table.exceptions, static_cxx=table.static_cxx, xnnpack=table.xnnpack, packed=packed)
 
