@@ -96,6 +96,8 @@ class Seen:
 
     seconds: float = 0.0
     runtime_alone: float = 0.0
+    synced: float = 0.0
+    stages: dict[int, str] = field(default_factory=dict)
     peaks: dict[str, int] = field(default_factory=dict)
     together: int = 0
     apart: int = 0
@@ -117,9 +119,10 @@ def built(root: Path) -> Seen:
             now = time.perf_counter()
             look(process.pid, seen, now - last)
             last = now
+        ended = time.perf_counter()
         for path in (*cache.glob("store/objects/*"), *root.glob("build/*/*/model.onnx*")):
             synced(path)
-        seen.seconds = time.perf_counter() - began
+        seen.seconds, seen.synced = time.perf_counter() - began, time.perf_counter() - ended
     seen.steps = list(step_seconds((root / "out.jsonl").read_text()).items())
     record = json.loads((root / "build" / "board" / "large.json").read_text())
     failed = [gate for gate in record["gates"] if gate["outcome"] != "pass"]
@@ -130,8 +133,9 @@ def built(root: Path) -> Seen:
 
 
 def look(root: int, seen: Seen, passed: float) -> None:
-    """Note the memory of the build's processes now. A worker is known by the request in its folder."""
-    now = {process: (stage(process), memory(process)) for process in family(root)}
+    """Note the memory of the build's processes now. A worker is known by the request in its folder, until it is gone."""
+    now = {process: (seen.stages.setdefault(process, "") or stage(process), memory(process)) for process in family(root)}
+    seen.stages |= {process: name for process, (name, _) in now.items()}
     for name, size in now.values():
         seen.peaks[name] = max(seen.peaks.get(name, 0), size)
     busy = {name for name, _ in now.values()} - {""}
@@ -184,7 +188,8 @@ def told(seen: Seen, size: int, copies: Sequence[float]) -> bool:
     print(f"peak memory, all at one time: {seen.apart / size:.2f}× the model  (≤ {MEMORY}×)")
     print(f"  with the checks in the runtime: {seen.together / size:.2f}×")
     print(f"time without the checks in the runtime: {own:.1f} s, {own / once:.2f}× three copies  (≤ {TIME}×)")
-    print(f"  with them: {seen.seconds:.1f} s, {seen.seconds / once:.2f}×")
+    print(f"  of which waiting for the disk at the end: {seen.synced:.1f} s")
+    print(f"  with the checks in the runtime: {seen.seconds:.1f} s, {seen.seconds / once:.2f}×")
     print(seen.ended)
     return seen.apart <= MEMORY * size and own <= TIME * once
 

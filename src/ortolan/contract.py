@@ -22,6 +22,7 @@ class Contract:
 
     An input declared as ``evidence*`` is any number of inputs, named ``evidence:<anything>``; its name stands in ``many``.
     One declared as ``model+`` is a model that comes with its weights where those stand in a file of their own: see ``BESIDE``.
+    Its large files may be the store's or the user's own under another name: a stage never writes to its inputs.
     """
 
     name: str
