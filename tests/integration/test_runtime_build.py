@@ -24,6 +24,7 @@ from ortolan import digest
 from ortolan.cache import cache_at, user_cache
 from ortolan.errors import OrtolanError, RuntimeSetupError, StoreError
 from ortolan.platforms import host_platform
+from ortolan.reduced import compile as compiler
 from ortolan.reduced import enter, make, pinned, root, tree
 from ortolan.reduced.compile import configure
 from ortolan.reduced.config import Config, read
@@ -220,6 +221,23 @@ def test_a_patch_that_does_not_apply_is_named_and_nothing_is_kept(real: Work, tm
     ):
         pass
     assert [path.name for path in (tmp_path / "trees").iterdir()] == ["one.lock"]
+
+
+def test_a_disk_that_compiling_fills_is_told_as_such_and_other_failures_with_the_compilers_words(
+    real: Work, small_disk: SmallDisk
+) -> None:
+    disk = small_disk("4m")
+    (disk / "scratch").mkdir()
+    with (disk / "lock").open("w") as lock:
+        one = tree.Tree(disk, real.root, lock.fileno())
+        with pytest.raises(StoreError, match="No space left on device"):
+            compiler._step(one, "compiling", ["cp", "/usr/bin/cmake", "scratch/large"])
+        (disk / "scratch/large").unlink()
+        (disk / "scratch/wrong.c").write_text("int main() { return wrong; }\n")
+        with pytest.raises(OrtolanError, match="compiling failed") as caught:
+            compiler._step(one, "compiling", [real.root.compiler.replace("g++", "gcc"), "-c", "scratch/wrong.c"])
+    assert "'wrong' undeclared" in caught.value.why
+    assert caught.value.where == str(disk / tree.LOG)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ class Tree:
 
     def run(self, asked: Sequence[str], line: Callable[[str], object] = str) -> int:
         """Run a command in the root file system with the tree as /build; what it says goes to the log."""
-        with (self.place / LOG).open("ab", buffering=0) as log:
+        with disk(self.place), (self.place / LOG).open("ab", buffering=0) as log:
             log.write(f"\n$ {' '.join(asked)}\n".encode())
             return enter.run(self.root.place, self.place, asked, log, line, self.lock)
 
