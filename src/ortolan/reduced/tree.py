@@ -44,8 +44,9 @@ class Tree:
             return enter.run(self.root.place, self.place, asked, log, line, self.lock)
 
     def tail(self, lines: int = 12) -> str:
-        """The end of the log."""
-        return "\n".join((self.place / LOG).read_text(errors="replace").splitlines()[-lines:])
+        """The end of what the last command said."""
+        said = (self.place / LOG).read_text(errors="replace").rpartition("\n$ ")[2].splitlines()[1:]
+        return "\n".join(said[-lines:])
 
     @property
     def configured(self) -> dict[str, Any] | None:
