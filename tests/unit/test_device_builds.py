@@ -153,6 +153,21 @@ def test_an_emulated_machine_is_no_device(pi: Job) -> None:
         assert Visits([visit], []).judged(pi, gates, {}, FP32)[-1].outcome is outcome
 
 
+def test_what_identifies_a_device_is_all_that_it_says() -> None:
+    about = ORIN | {"machine": "aarch64", "processor": "", "python": {"path": "/a/python", "version": "3.10"}, "packages": {}}
+    told = about | {"onnxruntime": {"version": "1.20.1"}, "board": "", "system": "", "kernel": "Linux 6", "unit": "1"}
+    there: Host = SimpleNamespace()  # type: ignore[assignment]  # nothing is asked of it
+    other: list[dict[str, Any]] = [
+        {},
+        {"python": {"path": "/b", "version": "3.10"}},
+        {"unit": "2"},
+        {"kernel": "Linux 7"},
+        {"gpu": {}},
+    ]
+    keys = [Device(NamedDevice("one", "one"), there, told | more).runtime.fingerprint for more in other]
+    assert len(set(keys)) == len(keys)
+
+
 # --- engines -------------------------------------------------------------------------------------------------------------
 
 ORIN: dict[str, Any] = {

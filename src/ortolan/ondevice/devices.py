@@ -112,8 +112,8 @@ class DeviceRuntime(Runtime):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Another unit, a package that was installed anew, a new driver: each is another key."""
-        return {**self.about, "python": self.python, "platform": f"linux/{self.about['machine']}", "lock": self.spec.lock_digest}
+        """Another unit or interpreter, a package that was installed anew, a new driver: each is another key."""
+        return {**self.about, "platform": f"linux/{self.about['machine']}", "lock": self.spec.lock_digest}
 
     @property
     def cpu_features(self) -> tuple[str, ...]:
