@@ -52,7 +52,7 @@ def compiled(folder: Path, code: str, *flags: str, name: str = "it.so") -> Path:
     """A shared library from C."""
     source, made = folder / f"{name}.c", folder / name
     source.write_text(code)
-    call = ["gcc", "-shared", "-fPIC", *flags, str(source), "-o", str(made)]
+    call = ["gcc", "-shared", "-fPIC", str(source), "-o", str(made), *flags]
     subprocess.run(call, check=True, capture_output=True, timeout=60)
     return made
 

@@ -173,7 +173,7 @@ def _beside(job: Job, read: Mapping[str, Source]) -> tuple[Step | None, str]:
     versions = [version for version in job.target.recipe.runtime.versions if numbers(version)[:2] >= _HOLDS]
     if not versions:
         return None, "no wheel of the fleet's versions holds a libonnxruntime.so to compare with: those from 1.19 on do"
-    limits: dict[str, Any] = {"max_session": gates.MAX_SESSION, "max_latency": gates.MAX_LATENCY}
+    limits: dict[str, Any] = {"max_session": gates.MAX_SESSION, "max_latency": gates.MAX_LATENCY, "slack_us": gates.SLACK_US}
     return job.step("reduced_beside", read, job.runtime(versions[0]), _LIMIT, **limits), ""
 
 

@@ -13,10 +13,12 @@ from ..outputs.made import gate, unseen
 from ..step import Step
 from ..store import NOISE
 
-MAX_SESSION, MAX_LATENCY = 1.0, 1.25
-"""What a library may take of the stock one's time before it fails: as long to make a session, and a quarter more for a run.
+MAX_SESSION, MAX_LATENCY, SLACK_US = 1.0, 1.25, 10.0
+"""What a library may take of the stock one's time before it fails: as long to make a session, a quarter more for a run, or so
+many microseconds more.
 
-The goals are 0.6 and 1.1; what lies between is told and passes, since a machine's own noise is as large for small models.
+The goals are 0.6 and 1.1; what lies between is told and passes, since a machine's own noise is as large. In the smallest models
+a run is the library's overhead alone, which is a little larger in one that was compiled for size (3.7 µs for 3.0 of 1.31.1).
 """
 GOLDEN, REFUSES, SPEED = "reduced-golden", "reduced-refuses", "reduced-speed"
 _LARGEST = re.compile(r"largest error (\S+)")
@@ -100,7 +102,7 @@ def _words(told: Mapping[str, Any]) -> str:
 def timed(results: Results, step: Step) -> Gate:
     """Of the step that timed it beside the stock library."""
     result = results[step.id]
-    limit = f"session ≤ {MAX_SESSION:g}×, run ≤ {MAX_LATENCY:g}× of the stock library's"
+    limit = f"session ≤ {MAX_SESSION:g}×, run ≤ {MAX_LATENCY:g}× or {SLACK_US:g} µs more than the stock library"
     if not result.ok:
         return untimed(_trouble(result, results)[0])
     facts, noise = result.facts, result.facts[NOISE]

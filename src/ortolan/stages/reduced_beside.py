@@ -13,7 +13,7 @@ from typing import Any
 from .lib.refused import Refused
 
 INPUTS = ("program", "model", "golden", "library")
-PARAMS = ("max_session", "max_latency")
+PARAMS = ("max_session", "max_latency", "slack_us")
 OUTPUTS = ()
 CPU = True
 
@@ -26,8 +26,11 @@ _LATE = 120.0  # seconds of one process
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001
     """``max_session`` and ``max_latency`` are ratios to the stock library, by which a library is found too slow.
 
+    ``slack_us``: so many microseconds more are none in a run, whose ratio is that of two overheads in models so small.
+
     Facts: ``stock`` (its version), ``session`` and ``latency`` (whether each is within its limit) and under ``noise`` the
-    medians in ms and µs. What is beyond a limit counts only where three quarters of the pairs say so.
+    medians in ms and µs. A busy machine makes either slow at times: what is beyond a limit counts only where three quarters of
+    the pairs say so, and the best of all processes of each library do.
     """
     import onnxruntime
 
@@ -38,7 +41,9 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     noise: dict[str, float] = {"pairs": len(reduced)}
     for place, name in enumerate(("session", "latency")):
         ratios = sorted(ours[place] / theirs[place] for ours, theirs in zip(reduced, other, strict=True))
-        within[name] = ratios[len(ratios) // 4] <= params[f"max_{name}"]
+        best = [min(one[place] for one in several) for several in (reduced, other)]
+        within[name] = min(ratios[len(ratios) // 4], best[0] / best[1]) <= params[f"max_{name}"]
+        within[name] |= name == "latency" and best[0] - best[1] <= params["slack_us"]
         noise |= {name: median(ratios), f"{name}_reduced": median(one[place] for one in reduced)}
         noise |= {f"{name}_stock": median(one[place] for one in other)}
     return {"stock": onnxruntime.__version__, **within, "noise": noise}

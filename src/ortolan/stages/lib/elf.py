@@ -43,7 +43,7 @@ def read(data: bytes) -> Library:
     """A library's own words. NotElf when it has none."""
     try:
         return _read(data)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, OverflowError, IndexError, UnicodeDecodeError) as error:
         raise NotElf("the file ends before what its head speaks of") from error
 
 
