@@ -43,7 +43,7 @@ def newest() -> Path:
     """The library of the newest wheel that a runtime was made of."""
     found = user_cache().runtimes.glob("onnxruntime-[0-9]*/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.*")
     here = [path for path in found if "-arm64-" not in str(path)]
-    return max(here, key=lambda path: [int(part) for part in path.name.partition(".so.")[2].split(".")])
+    return Path(max(here, key=lambda path: [int(part) for part in path.name.partition(".so.")[2].split(".")]))
 
 
 def measured(build: Path, stock: Path, rounds: int, threads: int | None) -> bool:

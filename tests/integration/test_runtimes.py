@@ -264,7 +264,7 @@ def test_what_ships_is_locked_with_hashes(name: str) -> None:
     [
         ("onnxruntime-1.20.2", "Did you mean onnxruntime-1.20.1?", "./inv runtime-add onnxruntime==1.20.2"),
         ("tool", "Did you mean tools?", "./inv runtimes"),
-        ("???", "known are dev, onnxruntime-1.17.3", "./inv runtimes"),
+        ("???", "known are dev, native, onnxruntime-1.17.3", "./inv runtimes"),
     ],
 )
 def test_an_unknown_runtime_names_the_nearest(name: str, why: str, hint: str) -> None:
