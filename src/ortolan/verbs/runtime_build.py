@@ -117,7 +117,8 @@ def _phones(root: Path, target: NamedTarget, pins: Pins, config: Config, *, as_j
 
 def _text(made: make.Made, place: Path, root: Path) -> list[str]:
     told: dict[str, Any] = made.record
-    library, versions, compiler = told["library"], told["symbol_versions"], " ".join(list(told["toolchain"].values())[:2])
+    library, versions, toolchain = told["library"], told["symbol_versions"], told["toolchain"]
+    compiler = f"{toolchain['compiler']} {toolchain['version']}"
     took = "was there already" if made.seconds is None else f"{made.seconds:.0f} s of processor time"
     return [
         f"{place.relative_to(root)}/: {library['file']} {size(library['size'])}, {library['digest']}",
