@@ -69,7 +69,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, shared_cache: Cache) -> Wo
     root = tmp_path_factory.mktemp("reduced") / "project"
     shutil.copytree(ROOT / "recipes", root / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
     workspace = Workspace(root, shared_cache, [])
-    recipe(workspace, '{ max_size = "1.5 MB" }')
+    recipe(workspace, '{ max_size = "1.5 MB", static_cxx = true }')
     return workspace
 
 

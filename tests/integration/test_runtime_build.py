@@ -34,6 +34,7 @@ from ortolan.reduced.sources import also, given
 
 KEPT = user_cache().root / "reduced"
 PINS = pinned.load([ROOT / "runtimes"])
+KNOBS = Knobs(exceptions=True, static_cxx=False, xnnpack=False, packed=True)
 DIGITS = read("""\
 ai.onnx;13;Flatten,Gemm{"inputs": {"0": ["float"]}},ReduceMean{"inputs": {"0": ["float"]}},Softmax{"inputs": {"0": ["float"]}}
 ai.onnx;14;Reshape
@@ -102,7 +103,7 @@ def test_phones_get_the_command_lines_and_a_gate_that_says_not_run(
 
 def test_xnnpack_is_refused_where_the_sources_have_none(tmp_path: Path) -> None:
     pins, folder = small.pins(tmp_path / "given"), tmp_path / "given"
-    wanted = make.Wanted("linux/amd64", DIGITS, Knobs(xnnpack=True), folder, tmp_path / "kept", [], 1)
+    wanted = make.Wanted("linux/amd64", DIGITS, dataclasses.replace(KNOBS, xnnpack=True), folder, tmp_path / "kept", [], 1)
     with pytest.raises(OrtolanError, match="these sources have no googlexnnpack, no pthreadpool, no fp16"):
         make.planned(pins, wanted)
     for name in XNNPACK:
@@ -154,7 +155,7 @@ def real(tmp_path: Path) -> Work:
     """What a build for this machine is made of; sources and root file system are kept in the user's cache."""
     if enter.missing():
         pytest.skip("no root file system to compile in here: no unshare or setpriv")
-    wanted = make.Wanted(host_platform(), DIGITS, Knobs(), None, KEPT, [], 1)
+    wanted = make.Wanted(host_platform(), DIGITS, KNOBS, None, KEPT, [], 1)
     try:
         work = make.planned(PINS, wanted)
         (tmp_path / "empty").mkdir()

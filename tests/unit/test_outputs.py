@@ -54,7 +54,7 @@ PAGE: dict[str, Any] = {
 DEAF = PAGE | {"options": {"ignored": ["enableInt64"]}}
 OTHER = PACKAGE | {"package": {"name": "onnxruntime-web", "version": "1.29.0"}}
 ABSENT = {"ran": False, "why": "chromium is not installed", "hint": "apt-get install chromium"}
-KNOBS = {"exceptions": True, "static_cxx": True, "xnnpack": False}
+KNOBS = {"exceptions": True, "static_cxx": False, "xnnpack": False}
 ELF: dict[str, Any] = {
     "machine": "amd64", "soname": "libonnxruntime.so.1", "needed": ["libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"],
     "runpath": "", "versions": {"libc.so.6": ["GLIBC_2.2.5", "GLIBC_2.34"]}, "stripped": True,
@@ -75,7 +75,6 @@ def recorded(**other: Any) -> Facts:
 
 
 NO_ELF: Facts = {"library": REDUCED | {"elf": None, "error": "not an ELF file"}}
-STATIC = "which static_cxx = true was to put inside"
 
 CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("tensorrt_rtx", {"sm86": RTX}, "engine@sm86", PASS, "1,000 B of 7 nodes, 4 Q/DQ nodes, TensorRT-RTX 1.7.1.116"),
@@ -150,7 +149,7 @@ CASES: list[tuple[str, Facts, str, Outcome, str]] = [
     ("reduced_runtime", NO_ELF, "reduced-needs", FAIL, "not an ELF file"),
     ("reduced_runtime", reduced(machine="arm64"), "reduced-needs", FAIL, "is for arm64, the target is amd64"),
     ("reduced_runtime", reduced(needed=["libre2.so.9"]), "reduced-needs", FAIL, "needs libre2.so.9"),
-    ("reduced_runtime", reduced(needed=["libstdc++.so.6"]), "reduced-needs", FAIL, f"needs libstdc++.so.6, {STATIC}"),
+    ("reduced_runtime", reduced(needed=["libstdc++.so.6"]), "reduced-needs", PASS, "1 libraries"),
     ("reduced_runtime", reduced(versions={"libc.so.6": ["GLIBC_2.38"]}), "reduced-needs", FAIL, "the target has 2.36"),
     ("reduced_runtime", reduced(versions={"c++": ["GLIBCXX_3.4.32"]}), "reduced-needs", FAIL, "the target has 3.4.30"),
     ("reduced_runtime", reduced(runpath="/build/lib"), "reduced-needs", FAIL, "looks for libraries in /build/lib"),

@@ -24,7 +24,7 @@ from ortolan.reduced.job import Work
 from ortolan.reduced.progress import Progress, left
 
 REAL = pinned.load([ROOT / "runtimes"])
-KNOBS = flags.Knobs()
+KNOBS = flags.Knobs(exceptions=True, static_cxx=True, xnnpack=False, packed=True)
 
 
 def work(tmp_path: Path, **other: object) -> Work:
@@ -139,15 +139,15 @@ def test_flags_follow_the_knobs_and_the_operators() -> None:
     assert "-static-libstdc++" in own["CMAKE_SHARED_LINKER_FLAGS"]
     assert "CMAKE_SYSTEM_NAME" not in own
     assert not [value for value in own.values() if "/home" in value or "/root" in value]
-    other = flags.flags(flags.Knobs(exceptions=False, static_cxx=False), small.AMD64, small.CONFIG, cross=True)
+    other = flags.flags(dataclasses.replace(KNOBS, exceptions=False, static_cxx=False), small.AMD64, small.CONFIG, cross=True)
     assert other["onnxruntime_DISABLE_EXCEPTIONS"] == "ON"
     assert "-static-libstdc++" not in other["CMAKE_SHARED_LINKER_FLAGS"]
-    assert flags.shims(flags.Knobs(static_cxx=False)) == ["old_libc", "old_cxx"]
+    assert flags.shims(dataclasses.replace(KNOBS, static_cxx=False)) == ["old_libc", "old_cxx"]
     assert other["CMAKE_SYSTEM_PROCESSOR"] == "x86_64"
     trees = small.config("ai.onnx.ml;3;TreeEnsembleClassifier\n")
     assert own["onnxruntime_DISABLE_ML_OPS"] == "ON"
     assert flags.flags(KNOBS, small.AMD64, trees, cross=False)["onnxruntime_DISABLE_ML_OPS"] == "OFF"
-    extended = flags.flags(flags.Knobs(xnnpack=True), small.AMD64, small.CONFIG, cross=False)
+    extended = flags.flags(dataclasses.replace(KNOBS, xnnpack=True), small.AMD64, small.CONFIG, cross=False)
     assert extended["onnxruntime_EXTENDED_MINIMAL_BUILD"] == extended["onnxruntime_USE_XNNPACK"] == "ON"
 
 
@@ -159,7 +159,7 @@ def test_equal_builds_have_equal_keys_wherever_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["config", "flags"])
 def test_other_operators_or_another_link_change_the_key_and_not_the_tree(tmp_path: Path, field: str) -> None:
     one = work(tmp_path)
-    linked = flags.flags(flags.Knobs(static_cxx=False), small.AMD64, small.CONFIG, cross=False)
+    linked = flags.flags(dataclasses.replace(KNOBS, static_cxx=False), small.AMD64, small.CONFIG, cross=False)
     changed = {"config": small.config("ai.onnx;13;Relu\n"), "flags": linked}[field]
     other = dataclasses.replace(one, **{field: changed})  # type: ignore[arg-type]  # one of several fields
     assert one.tree == other.tree
@@ -229,7 +229,7 @@ def test_packed_relocations_are_a_need_of_the_c_library_that_first_reads_them() 
     assert elf.symbol_versions(packed) == {"CXXABI": "1.3.15", "GLIBC": "2.36"}
     assert newest({"libc.so.6": ("GLIBC_2.34", "GLIBC_ABI_DT_RELR")}) == {"GLIBC": (2, 36)}
     assert "pack-relative-relocs" in flags.flags(KNOBS, small.AMD64, small.CONFIG, cross=False)[flags.LINKING]
-    older = flags.flags(flags.Knobs(packed=False), small.AMD64, small.CONFIG, cross=False)
+    older = flags.flags(dataclasses.replace(KNOBS, packed=False), small.AMD64, small.CONFIG, cross=False)
     assert "pack-relative-relocs" not in older[flags.LINKING]
 
 
@@ -270,7 +270,7 @@ def test_progress_is_a_line_now_and_then_with_an_estimate() -> None:
 
 @pytest.mark.parametrize("kind", ["android", "ios"])
 def test_phones_get_commands_that_are_marked_not_run(tmp_path: Path, kind: str) -> None:
-    made = mobile.write(tmp_path, f"{kind}/arm64", "1.21.0", small.CONFIG, flags.Knobs(exceptions=False))
+    made = mobile.write(tmp_path, f"{kind}/arm64", "1.21.0", small.CONFIG, dataclasses.replace(KNOBS, exceptions=False))
     (script,) = [path for path in made if path.suffix == ".sh"]
     assert os.access(script, os.X_OK)
     subprocess.run(["sh", "-n", script], check=True)
@@ -281,3 +281,14 @@ def test_phones_get_commands_that_are_marked_not_run(tmp_path: Path, kind: str) 
     assert (tmp_path / "Dockerfile").is_file() == (kind == "android")
     told = mobile.gate(f"{kind}/arm64")
     assert (told.outcome, bool(told.why)) == ("not-run", True)
+
+
+def test_the_licence_file_of_a_collection_is_cut_to_the_licence_that_counts() -> None:
+    head, mit = b"Format: https://example.com\nUpstream-Name: Boost\nFiles-Excluded:\n *.o", b"License: MIT\n Permission"
+    files = b"Files: *\nLicense: BSL-1.0\n" + b" libs/x\n" * 200_000
+    text = b"\n\n".join([head, files, mit, b"License: BSL-1.0\n Boost Software License"])
+    assert records.brief(text, "BSL-1.0") == (
+        b"Format: https://example.com\nUpstream-Name: Boost\n\nLicense: BSL-1.0\n Boost Software License\n"
+    )
+    assert records.brief(text, "Zlib") == text, "nothing is left out where the licence is not found"
+    assert records.brief(mit, "MIT") == mit

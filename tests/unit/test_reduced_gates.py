@@ -127,7 +127,7 @@ def test_a_library_is_timed_beside_the_stock_one(slow: tuple[str, ...], outcome:
 
 
 def needs(glibc: str = "2.36", **other: Any) -> Gate:
-    table = ReducedRuntime(glibc=glibc)
+    table = ReducedRuntime(glibc=glibc, static_cxx=True)
     return next(one for one in judged(facts(**other), table, "linux/amd64", "1.17.3") if one.name == "reduced-needs")
 
 
@@ -158,7 +158,7 @@ def test_versions_are_compared_as_numbers() -> None:
 
 def test_a_shared_cxx_runtime_is_for_recipes_that_say_so() -> None:
     given = facts(needed=["libstdc++.so.6", "libgcc_s.so.1"])
-    found = judged(given, ReducedRuntime(static_cxx=False), "linux/amd64", "1.17.3")
+    found = judged(given, ReducedRuntime(), "linux/amd64", "1.17.3")
     assert {one.name: one.outcome for one in found}["reduced-needs"] is PASS
     assert {one.name: one.outcome for one in found}["reduced-runtime"] is FAIL, "it was built with static_cxx = true"
 

@@ -154,7 +154,7 @@ class ReducedRuntime(Output):
         default=None, description="most bytes of the stripped library, like '1.5 MB'", json_schema_extra=SIZE_SCHEMA
     )
     exceptions: bool = Field(default=True, description="False: smaller, and what would be an error ends the program")
-    static_cxx: bool = Field(default=True, description="the C++ runtime inside the library, for devices with an older one")
+    static_cxx: bool = Field(default=False, description="the C++ runtime inside: 0.6 MB, for devices whose own is older")
     xnnpack: bool = Field(default=False, description="extended minimal build with XNNPACK, where the sources have it")
     glibc: str = Field(default="2.36", pattern=GLIBC, description="the device's C library: 2.36 is Debian 12's, 2.31 Debian 11's")
 

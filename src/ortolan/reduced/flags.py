@@ -31,10 +31,10 @@ class Knobs:
     ``packed``: relocations in the short form that the C library reads since 2.36.
     """
 
-    exceptions: bool = True
-    static_cxx: bool = True
-    xnnpack: bool = False
-    packed: bool = True
+    exceptions: bool
+    static_cxx: bool
+    xnnpack: bool
+    packed: bool
 
 
 def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> dict[str, str]:

@@ -14,6 +14,7 @@ from .job import Work
 
 NAME = "runtime.json"
 VERSION = 1
+_COLLECTION = 1_000_000  # bytes of a licence file
 
 
 def record(work: Work, library: Path, readelf: str, onnxruntime: str) -> dict[str, Any]:
@@ -42,8 +43,24 @@ def licences(work: Work, tree: Path) -> dict[str, bytes]:
         for source in work.sources
         for name in source.pinned.licences
     }
-    debian = {f"{name}.txt": path for name in _compiled_in(work) if (path := work.root.licence(name))}
-    return {name: path.read_bytes() for name, path in sorted({**own, **debian}.items())}
+    texts = {name: path.read_bytes() for name, path in own.items()}
+    for name, told in _compiled_in(work).items():
+        if path := work.root.licence(name):
+            texts[f"{name}.txt"] = brief(path.read_bytes(), told["licence"])
+    return dict(sorted(texts.items()))
+
+
+def brief(text: bytes, licence: str) -> bytes:
+    """A licence file of Debian's as it is; of one about a whole collection (Boost: 2 MB) the head and ``licence``.
+
+    The form is that of Debian's machine-readable copyright files: paragraphs, of which ``License: NAME`` hold the texts.
+    """
+    if len(text) < _COLLECTION:
+        return text
+    paragraphs = text.split(b"\n\n")
+    wanted = [one for one in paragraphs if one.startswith(f"License: {licence}\n".encode())]
+    head = [line for line in paragraphs[0].splitlines() if line.startswith((b"Format:", b"Upstream-"))]
+    return b"\n\n".join([b"\n".join(head), *wanted]) + b"\n" if wanted else text
 
 
 def _sources(work: Work) -> list[dict[str, str]]:

@@ -43,7 +43,7 @@ def run(root: Path, name: str, given: Path | None, config: Path | None, cache: C
     if not name:
         raise RecipeError("which target?", why=f"known are {', '.join(Project(root).targets())}", hint="--target raspberry-pi-5")
     target, pins = Project(root).target(name), load(runtime_folders(root))
-    wanted = _config(root, target, config, pins)
+    wanted = _config(root, target, config, pins, cache.store)
     if target.recipe.platform.partition("/")[0] in mobile.PACKAGES:
         _phones(root, target, pins, wanted, as_json=as_json)
         return
@@ -65,12 +65,12 @@ def run(root: Path, name: str, given: Path | None, config: Path | None, cache: C
         raise Exit(code=GateError.exit_code)
 
 
-def _config(root: Path, target: NamedTarget, path: Path | None, pins: Pins) -> Config:
+def _config(root: Path, target: NamedTarget, path: Path | None, pins: Pins, store: Path) -> Config:
     """The configuration that is given, else the target's; made where there is none. GateError when a model does not fit in it."""
     at = path or path_of(root, target.name)
     if path is None and not at.is_file():
         _say(f"merging what the models of {target.name} need, as ./inv runtime-config --target {target.name}")
-        found = configure(root, Merged(target.name, pins.onnxruntime))
+        found = configure(root, Merged(target.name, pins.onnxruntime, store=store))
         if found.path is None:
             _show(list(found.gates))
             raise GateError("a model needs what no reduced runtime has", hint=f"./inv runtime-config --target {target.name}")
