@@ -85,7 +85,7 @@ def test_schemas_are_printed_or_written(workspace: Workspace, tmp_path: Path) ->
     assert done.returncode == 0
     files = [Path(line) for line in done.stdout.splitlines()]
     assert {file.name.partition(".")[0]: json.loads(file.read_text()) for file in files} == printed
-    assert set(printed) == {"target", "model", "manifest"}
+    assert set(printed) == {"target", "model", "fleet", "manifest"}
 
 
 def test_a_terminal_without_unicode_gets_question_marks_and_no_traceback(workspace: Workspace) -> None:
