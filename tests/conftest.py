@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ _SKIPS = tomllib.loads((ROOT / "tests" / "skips.toml").read_text())["allowed"]
 
 settings.register_profile("ortolan", deadline=None)  # a busy machine is no failure
 settings.load_profile("ortolan")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for what a script starts in the background: tests send Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
