@@ -20,7 +20,7 @@ from ortolan.execute import Result
 from ortolan.gates import device as judge
 from ortolan.ondevice.devices import Device
 from ortolan.ondevice.engines import Engine, _mark
-from ortolan.ondevice.there import Visit, Visits
+from ortolan.ondevice.there import Visit, Visits, _failed
 from ortolan.place import Host, HostError
 from ortolan.recipe.fleet import NamedDevice
 from ortolan.recipe.project import Project
@@ -34,6 +34,10 @@ FACTS: dict[str, Any] = {
     "limits": [], "offered": ["CPUExecutionProvider"], "registered": ["CPUExecutionProvider"], "placed": None, "ort": None,
     "onnx": {"opens": True, "runs": True, "error": "", "close": True, "outputs": {"y": {"max_abs": 0.0, "close": True}}},
 }  # fmt: skip
+
+
+NOBODY: Host = SimpleNamespace()  # type: ignore[assignment]  # nothing is asked of it
+PI = Device(NamedDevice("pi5", "pi@pi5"), NOBODY, {})
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,7 @@ def test_what_runs_there_as_here_passes(pi: Job) -> None:
         | {
             "offered": ["XnnpackExecutionProvider", "CPUExecutionProvider"],
             "registered": ["XnnpackExecutionProvider", "CPUExecutionProvider"],
+            "placed": {"XnnpackExecutionProvider": 3, "CPUExecutionProvider": 4},
         },
     )
     assert {name: gate.outcome for name, gate in found.items()} == {"load": PASS, "golden": PASS, "providers": PASS}
@@ -83,6 +88,20 @@ def test_what_does_not_open_there_fails_with_its_words(pi: Job) -> None:
     )
     assert (found["load"].outcome, found["load"].why) == (FAIL, "no such operator")
     assert found["golden"].outcome is NOT_RUN
+    assert found["providers"].outcome is NOT_RUN
+    assert found["providers"].why.startswith("the model does not open there; XnnpackExecutionProvider: not in the device's")
+
+
+def test_a_runtime_that_does_not_tell_where_nodes_run_shows_nothing_of_a_provider(pi: Job) -> None:
+    """As ONNX Runtime before 1.24; the processor alone needs no telling, and ``on-device`` is about the results."""
+    both = {"offered": (names := ["XnnpackExecutionProvider", "CPUExecutionProvider"]), "registered": names}
+    found = judge.checked("pi5", "a Pi", pi, "1.20.1", result(FACTS | both), FP32)
+    assert outcomes(found) == {"load@1.20.1 pi5": PASS, "golden@1.20.1 pi5": PASS, "providers@1.20.1 pi5": NOT_RUN}
+    assert found[-1].why == "XnnpackExecutionProvider: onnxruntime 1.20.1 does not tell which nodes it took"
+    assert not _failed(found, PI)
+    project = Project(ROOT)
+    alone = job(project.model("digits-mlp"), project.target("x86-cpu"))
+    assert judge.checked("pc", "a PC", alone, "1.20.1", result(FACTS), FP32)[-1].outcome is PASS
 
 
 def test_a_provider_that_is_not_there_is_named_and_one_that_does_not_start_fails(pi: Job) -> None:

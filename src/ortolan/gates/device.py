@@ -36,7 +36,7 @@ def checked(name: str, title: str, job: Job, version: str, result: Result, preci
     facts = result.facts
     gates = [_loads(at, title, facts), _golden(at, job, facts, precision)]
     gates += [_ort(at, facts, precision)] if facts.get("ort") else []
-    return [*gates, _providers(at, job, facts)]
+    return [*gates, _providers(at, version, job, facts)]
 
 
 def trouble(result: Result) -> str:
@@ -85,24 +85,39 @@ def _ort(at: str, facts: Mapping[str, Any], precision: Precision) -> Gate:
     return judge(name, SHIPPED, good, measured, limit, "" if good else reasons(ort["outputs"]))
 
 
-def _providers(at: str, job: Job, facts: Mapping[str, Any]) -> Gate:
-    """Every provider of the recipe is there, starts, and took nodes; one that is listed and does not start is a failure."""
-    name, wanted = f"providers@{at}", [one.name for one in job.target.recipe.provider]
-    absent = [one for one in wanted if one not in facts["offered"]]
-    dead = [one for one in wanted if one not in absent and one not in facts["registered"] and facts["onnx"]["opens"]]
-    placed = facts["placed"]
-    idle = [one for one in wanted if placed is not None and one not in {*absent, *dead, CPU} and not placed.get(one)]
+def _providers(at: str, version: str, job: Job, facts: Mapping[str, Any]) -> Gate:
+    """Every provider of the recipe is there, starts, and took nodes; one that is listed and does not start is a failure.
+
+    Of a model that does not open, and of a runtime that does not tell where nodes run, nothing was seen of the last two.
+    """
+    name, wanted, opens = f"providers@{at}", [one.name for one in job.target.recipe.provider], facts["onnx"]["opens"]
+    absent, placed = [one for one in wanted if one not in facts["offered"]], facts["placed"]
+    dead = [one for one in wanted if one not in absent and one not in facts["registered"] and opens]
+    there = [one for one in wanted if one not in {*absent, *dead, CPU}]
     took = ", ".join(f"{one} {count} nodes" for one, count in (placed or {}).items())
     measured = took or ", ".join(facts["registered"])
     if dead:
         why = f"{', '.join(dead)}: listed, and does not start: its libraries or its driver are missing there, or too old"
         return judge(name, SHIPPED, good=False, measured=measured, limit="", why=why)
+    lacks = _lacks(absent, wanted)
+    if not opens:
+        return unseen(name, "; ".join(filter(None, ("the model does not open there", lacks))))
+    why = "; ".join(filter(None, (lacks, _idle(there, placed, version))))
+    return unseen(name, why, measured) if why else judge(name, SHIPPED, good=True, measured=measured, limit="")
+
+
+def _lacks(absent: Sequence[str], wanted: Sequence[str]) -> str:
     after = "every node runs on the CPU" if not set(wanted) - {*absent, CPU} else "the next provider takes its nodes"
     how = "install or build an ONNX Runtime that has it there, or leave it out of the recipe (./inv doctor --host says more)"
-    lacks = f"{', '.join(absent)}: not in the device's ONNX Runtime: {after}; {how}" if absent else ""
-    slow = f"{', '.join(idle)}: is there, and took no node" if idle else ""
-    why = "; ".join(filter(None, (lacks, slow)))
-    return unseen(name, why, measured) if why else judge(name, SHIPPED, good=True, measured=measured, limit="")
+    return f"{', '.join(absent)}: not in the device's ONNX Runtime: {after}; {how}" if absent else ""
+
+
+def _idle(there: Sequence[str], placed: Mapping[str, int] | None, version: str) -> str:
+    """What is known of providers that took no node; ``placed`` is None where the runtime does not tell."""
+    if placed is None:
+        return f"{', '.join(there)}: onnxruntime {version} does not tell which nodes it took" if there else ""
+    idle = [one for one in there if not placed.get(one)]
+    return f"{', '.join(idle)}: is there, and took no node" if idle else ""
 
 
 def summed_up(gates: Sequence[Gate], seen: Sequence[str]) -> list[Gate]:
