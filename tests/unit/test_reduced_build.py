@@ -17,9 +17,9 @@ from conftest import ROOT
 from ortolan import digest
 from ortolan.errors import OrtolanError, RuntimeSetupError
 from ortolan.outputs.reduced_library import newest
-from ortolan.reduced import edits, elf, flags, mobile, pinned, sources
+from ortolan.reduced import edits, elf, flags, mobile, pinned, sources, tree
 from ortolan.reduced import record as records
-from ortolan.reduced.compile import update
+from ortolan.reduced.compile import configure, update
 from ortolan.reduced.job import Work
 from ortolan.reduced.progress import Progress, left
 
@@ -179,6 +179,33 @@ def test_everything_else_changes_both_keys(tmp_path: Path, field: str) -> None:
     other = dataclasses.replace(one, **{field: changed})  # type: ignore[arg-type]  # one of several fields
     assert one.tree != other.tree
     assert one.key != other.key
+
+
+def test_flags_of_a_configuration_that_was_stopped_are_not_linked_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else ninja would link with the flags of the one that was stopped, under the key of the one before."""
+    own = work(tmp_path)
+    linked = flags.flags(dataclasses.replace(KNOBS, static_cxx=False), small.AMD64, small.CONFIG, cross=False)
+    one, asked = tree.Tree(tmp_path / "tree", own.root, 0), []
+    one.place.mkdir()
+
+    def runs(self: tree.Tree, command: list[str], line: object = str) -> int:  # noqa: ARG001 - as it is called
+        asked.append(command)
+        if command[0] == "cmake" and ["stop"] in asked:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(tree.Tree, "run", runs)
+    configure(one, small.CONFIG, KNOBS, own.flags)
+    one.objects.mkdir()
+    (one.objects / "compiled.o").write_bytes(b"kept")
+    asked.append(["stop"])
+    with pytest.raises(KeyboardInterrupt):
+        configure(one, small.CONFIG, KNOBS, linked)
+    assert one.configured == {}
+    asked.clear()
+    configure(one, small.CONFIG, KNOBS, own.flags)
+    assert [command[0] for command in asked] == ["python3", f"{small.AMD64.triple}-gcc", "cmake"]
+    assert (one.configured, (one.objects / "compiled.o").is_file()) == (own.flags, True)
 
 
 def test_files_that_did_not_change_keep_their_times(tmp_path: Path) -> None:

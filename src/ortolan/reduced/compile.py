@@ -42,6 +42,7 @@ def configure(tree: Tree, config: Config, knobs: Knobs, flags: Mapping[str, str]
     with disk(tree.place):
         update(tree.place / "reduced" / _REDUCED, tree.objects / _REDUCED)
     if tree.configured != flags:
+        tree.forget()
         for name in shims(knobs):
             _shim(tree, name)
         told = [f"-D{name}={value}" for name, value in flags.items()]

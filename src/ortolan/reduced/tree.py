@@ -50,12 +50,20 @@ class Tree:
 
     @property
     def configured(self) -> dict[str, Any] | None:
-        """The flags with which CMake came to its end here last; None: it never did."""
+        """The flags with which CMake came to its end here last, none where it was stopped since; None: it never did."""
         try:
             told: dict[str, Any] = json.loads((self.place / _CONFIGURED).read_text())
         except (OSError, ValueError):
             return None
         return told
+
+    def forget(self) -> None:
+        """Before CMake goes over a tree once more: one that is stopped then has flags that nobody knows.
+
+        What was compiled stays; a tree in which CMake never came to its end has nothing to forget.
+        """
+        if self.configured is not None:
+            write_json(self.place / _CONFIGURED, {})
 
     def now_configured(self, flags: Mapping[str, str]) -> None:
         """From here on ninja goes on by itself, whatever stops it."""
