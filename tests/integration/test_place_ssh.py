@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -19,11 +21,12 @@ import pytest
 
 import fakes
 import models
+import pythons
 import ssh_device
 from conftest import ROOT, SmallDisk
 from device_programs import interpreter
 from ortolan.errors import StepError
-from ortolan.place import Errand, Host, HostError, Local, Ssh, host, link
+from ortolan.place import Errand, Host, HostError, Local, Ssh, connection, host, link
 from ortolan.sandbox import copy_from, prepare
 from ortolan.stages.lib import tensors
 from ortolan.step import Ref
@@ -335,6 +338,98 @@ def test_a_full_disk_there_is_told_and_holds_no_half_file(
         assert list(device.worker.glob("objects/*")) == []
 
 
+@pytest.mark.parametrize("hangs", ["cat >/dev/null", "echo Welcome; cat >/dev/null"])
+def test_a_login_that_hangs_is_told_and_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: str) -> None:
+    """As where a start-up file waits, or the disk below the home folder does; whoever waits for the connection has its turn."""
+    with ssh_device.running(tmp_path / "device", f"\nForceCommand {hangs}") as device:
+        monkeypatch.setenv("ORTOLAN_SSH", device.variables["ORTOLAN_SSH"])
+        with Host("device", sys.executable, patience=0.5) as there:
+            for _ in range(2):
+                with pytest.raises(HostError, match=r"nothing came from it for 0\.5 s(.|\n)*does ssh device true end at once"):
+                    there.run(python("pass"), tmp_path)
+        eventually(lambda: not device.servers(), "a connection was left")
+
+
+def test_a_python_that_hangs_before_it_answers_is_told(there: Host, device: SshDevice, tmp_path: Path) -> None:
+    """It says that it is the worker, and then nothing; as one whose disk hangs at the first file."""
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nprintf '\\0ortolan\\0!'\nexec cat >/dev/null\n")
+    slow.chmod(0o755)
+    there.run(python("pass"), tmp_path)
+    with Host("device", str(slow), patience=0.5) as hangs, pytest.raises(HostError, match=r"nothing came from it for 0\.5 s"):
+        hangs.run(python("pass"), tmp_path)
+    assert device.jobs() == []
+
+
+def test_a_command_may_be_silent_for_longer_than_a_host(there: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs its own time limit counts, before and after it the watch does."""
+    real, seen = Host._waited, list[float]()
+
+    def waited(self: Host, made: link.Link, limit: float) -> Any:
+        header = real(self, made, limit)
+        seen.append(made.watch._due)
+        return header
+
+    monkeypatch.setattr(Host, "_waited", waited)
+    monkeypatch.setattr(host, "_take", lambda made, *_: seen.append(made.watch._due))
+    there.run(python("print('done')"), tmp_path)
+    assert seen[0] == math.inf
+    assert seen[1] < math.inf
+
+
+def test_an_interpreter_that_is_not_there_is_no_full_disk(there: Host, tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"cannot start /no/such/python: No such file(.|\n)*--python") as told:
+        there.run(Errand(("/no/such/python", "x"), {}, 60), tmp_path)
+    assert "free" not in str(told.value)
+
+
+def test_a_disk_that_is_read_only_is_no_full_one(small_disk: SmallDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, file = small_disk("2m"), tmp_path / "model"
+    file.write_bytes(os.urandom(100))
+    with ssh_device.running(tmp_path / "device") as device:
+        (device.folder / "cache").symlink_to(disk)
+        monkeypatch.setenv("ORTOLAN_SSH", device.variables["ORTOLAN_SSH"])
+        with Host("device", sys.executable) as there:
+            there.run(python("pass"), tmp_path)
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            with pytest.raises(HostError, match=r"Read-only file system(.|\n)*mount it for writing") as told:
+                there.run(python("pass", {"model": file}), tmp_path)
+    assert "free" not in str(told.value)
+
+
+@pytest.mark.parametrize(("number", "what", "hint"), [
+    (errno.ENOSPC, "cannot write there/x: words", "free some space"), (errno.EDQUOT, "cannot write", "free some space"),
+    (errno.EACCES, "cannot write", "must be able to write"), (errno.EIO, "there/x: words", "dmesg"), (0, "words", "run it again"),
+])  # fmt: skip
+def test_what_the_worker_could_not_do_has_its_own_words(there: Host, number: int, what: str, hint: str) -> None:
+    header = {"error": "words", "where": "there/x", "number": number, "free": 5_000_000}
+    with there._link() as made:
+        told = str(made._told(header))
+    assert what in told
+    assert hint in told
+    assert ("5.0 MB are free there" in told) == (number in link.FULL)
+
+
+def test_an_ssh_that_hangs_at_its_end_holds_up_no_other(
+    device: SshDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_FAREWELL", 0.2)
+    ssh = tmp_path / "ssh"
+    real = device.variables["ORTOLAN_SSH"]
+    ssh.write_text(f'#!/bin/sh\ncase " $* " in *" -O exit "*) exec sleep 600 ;; esac\nexec {real} "$@"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("ORTOLAN_SSH", str(ssh))
+    hosts = [Host("device", sys.executable) for _ in range(2)]
+    folders = []
+    for one in hosts:
+        one.run(python("pass"), tmp_path)
+        assert isinstance(one.connection, connection.Connection)
+        folders.append(one.connection._folder)
+    for one in hosts:
+        one.close()
+    assert not any(folder.exists() for folder in folders)
+
+
 def test_a_wrong_host_key_is_refused(device: SshDevice, tmp_path: Path) -> None:
     known = device.folder / "known_hosts"
     right = known.read_text()
@@ -367,25 +462,21 @@ def test_no_python_is_told(device: SshDevice, tmp_path: Path) -> None:
             there.run(python("pass"), tmp_path)
 
 
-def pythons(version: str) -> str:
-    found = [shutil.which(f"python{version}"), *map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python")))]
-    for one in filter(None, found):
-        if subprocess.run([one, "--version"], capture_output=True, check=False).returncode == 0:
-            return one
-    return pytest.skip("no Python of that version here")
+def old(version: str) -> str:
+    return pythons.find(version) or pytest.skip("no Python of that version here")
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
 def test_a_python_that_is_too_old_is_refused(device: SshDevice, tmp_path: Path, version: str) -> None:
     del device
-    with Host("device", pythons(version)) as there, pytest.raises(HostError, match=f"Python {version}.* is too old"):
+    with Host("device", old(version)) as there, pytest.raises(HostError, match=f"Python {version}.* is too old"):
         there.run(python("pass"), tmp_path)
 
 
 def test_the_oldest_python_will_do(device: SshDevice, tmp_path: Path) -> None:
     file = tmp_path / "given"
     file.write_bytes(os.urandom(_MEGABYTE))
-    with Host("device", pythons("3.8")) as there:
+    with Host("device", old("3.8")) as there:
         code = "import sys; print(sys.version[:3]); open('left', 'w').write('x')"
         there.run(python(code, {"given": file}, outputs=("left", "log.txt")), tmp_path)
         assert (tmp_path / "log.txt").read_text() == "3.8\n"

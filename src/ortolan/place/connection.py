@@ -43,9 +43,18 @@ _SAID = {
 }
 
 
+_ANOTHER = "name another Python: --python, or python in recipes/fleet.toml"
+_OWN = {
+    "No space left": "free some space on the device",
+    "quota": "free some space on the device",
+    "cannot write": "its user must have a folder there that can be written: ~/.cache, or what XDG_CACHE_HOME says",
+}
+"""What to do about what the worker complains of, by its words."""
 _PREFIX = "ortolan-ssh-"
 LOST = 255
 """What ssh exits with when the connection failed."""
+_FAREWELL = 20.0
+"""Seconds that ssh may take to end a connection."""
 
 
 class HostError(OrtolanError):
@@ -117,7 +126,7 @@ class Connection:
                 (both for words, both in _SAID.items() if words in said), ("the connection was lost", "run it again")
             )
             named = {"address": self.address, "name": self.address.rpartition("@")[2]}
-            return HostError(what, where=self.address, why=_last(said), hint=hint.format_map(named))
+            return HostError(what, where=self.address, why=last_line(said), hint=hint.format_map(named))
         return unstarted(self.address, code, said)
 
 
@@ -127,16 +136,17 @@ def _own(said: str) -> str:
     return next((line.strip().removeprefix(words) for line in said.splitlines() if line.strip().startswith(words)), "")
 
 
-def _last(said: str) -> str:
+def last_line(said: str) -> str:
+    """What a program said last, less the lines of at signs that ssh frames its warnings with."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if not line.startswith("@")), "it said nothing")
 
 
 def unstarted(address: str, code: int, said: str) -> HostError:
     """The error of a worker that ended with a code and left these words."""
-    own, why = _own(said), _last(said)
+    own, why = _own(said), last_line(said)
     if own:
-        return HostError(own, where=address, hint="name another Python: --python, or python in recipes/fleet.toml")
+        return HostError(own, where=address, hint=next((hint for words, hint in _OWN.items() if words in own), _ANOTHER))
     if code in {126, 127}:
         hint = "install Python 3.8 or newer there, or name it: --python, or python in recipes/fleet.toml"
         return HostError("it has no such Python", where=address, why=why, hint=hint)
@@ -160,6 +170,11 @@ def _short() -> str:
 
 
 def _end(command: list[str], folder: Path) -> None:
-    if (folder / "s").exists():
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20)  # noqa: S603
-    shutil.rmtree(folder, ignore_errors=True)
+    """End the connection of a folder. One that hangs ends by itself, a minute after the last command."""
+    try:
+        if (folder / "s").exists():
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_FAREWELL)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -25,6 +25,10 @@ _SILENCE = 60.0
 """Seconds without a sign of life from here after which the host ends what it runs."""
 _GRACE = 60.0
 """Seconds beyond a time limit in which the host should have said so."""
+_PATIENCE = 60.0
+"""Seconds without a sign of the host, outside of a command's own time, after which it counts as hanging."""
+_READS = 5_000_000
+"""Bytes that the slowest disk of a device reads in a second: it looks whether what it has is whole before it answers."""
 _CHUNK = 1 << 18
 
 
@@ -60,11 +64,12 @@ class Host:
     """
 
     def __init__(
-        self, address: str, python: str = "python3", *, silence: float = _SILENCE, sessions: int = 4,
-        connection: Line | None = None, emulates: str = "",
+        self, address: str, python: str = "python3", *, silence: float = _SILENCE, patience: float = _PATIENCE,
+        sessions: int = 4, connection: Line | None = None, emulates: str = "",
     ) -> None:  # fmt: skip
         self.connection: Line = connection or Connection(address)
-        self.address, self.emulates, self._python, self._silence = address, emulates, python, silence
+        self.address, self.emulates, self._python = address, emulates, python
+        self._silence, self._patience = silence, patience
         self._links: set[Link] = set()
         self._guard = threading.Lock()
         self._room = threading.Semaphore(sessions)  # sshd takes ten for each connection, and a device has few processors
@@ -117,7 +122,7 @@ class Host:
         with self._guard:
             if self._stopped:
                 raise StepError("was stopped")
-            link = Link(self.connection, self._python)
+            link = Link(self.connection, self._python, self._patience)
             self._links.add(link)
         try:
             yield link
@@ -144,10 +149,13 @@ class Host:
         return {digests[name]: path for name, path in errand.files.items()}
 
     def _carried_out(self, link: Link, errand: Errand, paths: Mapping[str, Path], to: Path) -> Ended:
+        link.watch.on(sum(path.stat().st_size for path in paths.values()) / _READS)
         answer = link.receive()
         self._interpreter = str(answer["python"])
         _send(link, answer["missing"], paths)
+        link.watch.off()
         header = self._waited(link, errand.limit)
+        link.watch.on()
         if header.get("full") and header["ended"]:
             raise HostError("the disk is full there", where=self.address, hint="free some space on the device")
         _take(link, errand.outputs, to)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import errno
 import hashlib
 import json
 import shlex
@@ -13,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from .connection import LOST, HostError, Line
+from .connection import LOST, HostError, Line, last_line
+from .watch import Watch
 
 _WORKER = Path(__file__).parent / "remote" / "worker.py"
 _CHUNK = 1 << 18
@@ -54,18 +56,33 @@ exec(compile(source, path, "exec"), {"__name__": "__main__", "PENDING": pending,
 _OLD = "ortolan: Python %s is too old, 3.8 or newer is needed"
 _START = "import sys,binascii;sys.version_info<(3,8)and sys.exit({old!r}%sys.version[:6]);exec(binascii.unhexlify({packed!r}))"
 """Also a program for the Python that is too old."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_FREE = "free some space on the device: ~/.cache/ortolan-worker may be removed at any time"
+_MAY = "its user must be able to write there: look at the owner and the rights of ~/.cache and what is in it"
+_HINTS = {
+    **dict.fromkeys(FULL, _FREE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _MAY),
+    errno.EROFS: "its disk is read-only: mount it for writing; a device does that by itself when its disk fails (dmesg)",
+}
+"""What to do about what a worker could not write, by the number of the error."""
 
 
 class Link:
-    """A worker that was started with ``request``; ``end`` it."""
+    """A worker that was started with ``request``; ``end`` it.
 
-    def __init__(self, connection: Line, python: str) -> None:
-        self._connection = connection
+    Without a sign of it for ``patience`` seconds its ``watch`` ends it, and what waits for it raises HostError.
+    """
+
+    def __init__(self, connection: Line, python: str, patience: float) -> None:
+        self._connection, self._program = connection, ""
         self.process, self._errors = connection.start(_command(python))
         self._to, self._from = _pipes(self.process)
+        self.watch = Watch(patience, self.process.kill)
 
     def open(self, request: Mapping[str, Any]) -> None:
         """Send the request, and before it is answered the worker where there is none. HostError."""
+        self._program = request["command"][0]
+        self.watch.on()
         self.send(request)
         if self._greeted() == b"?":
             self._write(_source())
@@ -84,6 +101,7 @@ class Link:
             self._to.flush()
         except (BrokenPipeError, ValueError):
             return False
+        self.watch.sign()
         return True
 
     def receive(self) -> dict[str, Any]:
@@ -100,11 +118,13 @@ class Link:
             piece = self._from.read(min(size, _CHUNK))
             if not piece:
                 raise self._failed()
+            self.watch.sign()
             size -= len(piece)
             yield piece
 
     def end(self) -> None:
         """End ssh, and by its closed pipe the worker and what it runs."""
+        self.watch.close()
         self.process.kill()
         for pipe in (self._to, self._from):
             try:
@@ -121,6 +141,7 @@ class Link:
             byte = self._from.read(1)
             if not byte:
                 raise self._failed()
+            self.watch.sign()
             seen = (seen + byte)[-_NOISE:]
         return seen[-1:]
 
@@ -129,14 +150,29 @@ class Link:
             code = self.process.wait(10)
         except subprocess.TimeoutExpired:
             code = LOST
-        return self._connection.failed(code, self._errors.read_text(errors="replace") if self._errors.exists() else "")
+        said = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+        return self._hung(said) if self.watch.expired else self._connection.failed(code, said)
+
+    def _hung(self, said: str) -> HostError:
+        """Of a host that takes the connection and then does nothing more."""
+        address = self._connection.address
+        return HostError(
+            f"nothing came from it for {self.watch.patience:g} s, and the link was ended", where=address, why=last_line(said),
+            hint=f"does ssh {address} true end at once? A disk that hangs there does this, and a start-up file that waits",
+        )  # fmt: skip
 
     def _told(self, header: Mapping[str, Any]) -> HostError:
-        why = f"{header['free'] / 1_000_000:.1f} MB are free there"
-        return HostError(
-            f"cannot write {header['where']}: {header['error']}", where=self._connection.address, why=why,
-            hint="free some space on the device: ~/.cache/ortolan-worker may be removed at any time",
-        )  # fmt: skip
+        """The error of a worker that could not go on."""
+        error, where, number = str(header["error"]), str(header["where"]), header["number"]
+        what, hint = f"cannot write {where}: {error}", _HINTS.get(number, "")
+        if where == self._program and number:
+            what, hint = f"cannot start {where}: {error}", "is it there, and may it be executed? --python names another one"
+        elif not number:  # what arrived is not what was sent
+            what, hint = error, "run it again: it is sent anew. If that goes on, the device's memory or disk is damaged"
+        elif not hint:
+            what, hint = f"{where}: {error}", "see what the device's system says of it: dmesg, df"
+        why = f"{header['free'] / 1_000_000:.1f} MB are free there" if number in FULL else ""
+        return HostError(what, where=self._connection.address, why=why, hint=hint)
 
 
 @cache
