@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 
 import emulation
+import large_models
+import manifests
 import ssh_device
 from conftest import ROOT, Workspace
 from device_programs import interpreter
 from ortolan import digest
 from ortolan.cache import Cache
+from ortolan.devices import bench
+from ortolan.manifest import StepPart
+from ortolan.place import Host
 from ortolan.platforms import host_platform
 from ortolan.recipe.project import Project
+from ortolan.store import Store
 from program import PROGRAM, call, environment
 from ssh_device import SshDevice
 
@@ -140,10 +146,13 @@ def test_bench_ties_numbers_to_files_and_to_the_machine(built: Workspace, device
             ("model.onnx", "fp32.onnx"), ("model.ort", "model.onnx"),
         ]  # fmt: skip
         assert all(0 < each["low"] <= each["median"] <= each["high"] for each in one["comparisons"])
+        seen = {"latency": "pass", "throughput": "pass", "sustained": "not-run", "int8-faster": "pass"}
         assert {(gate["name"], gate["outcome"], gate["subject"]) for gate in one["gates"]} == {
-            (gate, "pass", name) for gate in ("latency", "throughput", "sustained", "int8-faster")
+            (gate, outcome, name) for gate, outcome in seen.items()
         }
+        assert next(gate["why"] for gate in one["gates"] if gate["name"] == "sustained").endswith("--seconds 30 or more")
         folder = built.root / "build" / "x86-cpu" / one["tag"]
+        assert one["session"] == digest.of_file(folder / "session.json")
         for each in one["results"][:2]:
             assert each["digest"] == digest.of_file(folder / each["file"])
         for each in one["results"]:
@@ -172,6 +181,49 @@ def test_bench_on_a_fleet_goes_on_where_one_fails(built: Workspace) -> None:
     assert "gone  failed  there is no host of that name" in done.stdout
     assert re.search(r"^good +digits-mlp +model\.onnx +int8 .* ms ", done.stdout, re.MULTILINE)
     assert re.search(r"^bare +digits-mlp +model\.onnx +int8 .*No module named", done.stdout, re.MULTILINE)
+
+
+def test_models_with_weights_of_their_own_are_timed(tmp_path: Path, device: SshDevice) -> None:
+    """Two precisions, each with its own model.onnx.data; a symbolic link would be refused for weights."""
+    folder, store = two_files(tmp_path)
+    (scratch := tmp_path / "scratch").mkdir()
+    wanted = bench.work(folder, store, scratch, 0.2)
+    assert [one.weights is not None for one in wanted.subjects] == [True, True]
+    for version in ("1.17.3", "1.31.1"):
+        found = bench.here(Path(python(version)), wanted)
+        assert {name: one.get("error") for name, one in found["models"].items()} == {"model.onnx": None, "fp32.onnx": None}
+    there = Host("device", python("1.31.1"))
+    with there:
+        found = bench.on_host(there, wanted)
+    assert {name: one.get("error") for name, one in found["models"].items()} == {"model.onnx": None, "fp32.onnx": None}
+    assert {*found["rounds"]} == {"model.onnx", "fp32.onnx"}
+    assert device.jobs() == []
+
+
+def two_files(folder: Path) -> tuple[Path, Store]:
+    """A build in two files by hand, and the store that has its other precision: of another size, in two files, too."""
+    build, other, store = folder / "build", folder / "other", Store(folder / "store")
+    large_models.usual(build, file="model.onnx.data", name="model.onnx", count=2)
+    large_models.usual(other, file="model.onnx.data", name="model.onnx")
+    (build / "session.json").write_text(json.dumps({"providers": [], "session_options": {}, "config_entries": {}}))
+    shape = [1, large_models.WIDTH]
+    entry = {"dtype": "float32", "shape": shape, "offset": 0, "size": 4 * shape[1]}
+    (build / "golden.json").write_text(json.dumps({"file": "golden.bin", "samples": [{"inputs": {"x": entry}}]}))
+    (build / "golden.bin").write_bytes(bytes(4 * shape[1]))
+    names = ("model.onnx", "model.onnx.data", "session.json", "golden.json", "golden.bin")
+    stored = {path.name: store.put(path).digest for path in sorted(other.iterdir())}
+    steps = [
+        _step("halve", outputs=stored),
+        _step("verify", inputs={"model": stored["model.onnx"]}),
+    ]
+    made = manifests.manifest(files=names).model_copy(update={"precision": "fp16", "steps": steps})
+    (build / "manifest.json").write_text(made.model_dump_json())
+    return build, store
+
+
+def _step(stage: str, **more: dict[str, str]) -> StepPart:
+    told = {"inputs": {}, "outputs": {}} | more
+    return StepPart(label=f"net: {stage} fp32", stage=stage, source="", runtime="", cpu=[], key="", params={}, **told)
 
 
 def test_bench_wants_a_build(workspace: Workspace) -> None:

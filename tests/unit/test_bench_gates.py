@@ -35,8 +35,8 @@ def recipe(quantize: dict[str, Any] | None = None, **gates: Any) -> Target:
 
 
 def timed(file: str = "model.onnx", precision: str = "int8", *, ships: bool = True, p95: float = 8.0, rate: float = 100.0,
-          of_burst: float = 1.0) -> dict[str, Any]:  # fmt: skip
-    late = {"p95_ms": p95, "late_per_second": rate, "of_burst": of_burst, "ended": "steady", "seconds": 12.0}
+          of_burst: float = 1.0, ended: str = "steady") -> dict[str, Any]:  # fmt: skip
+    late = {"p95_ms": p95, "late_per_second": rate, "of_burst": of_burst, "ended": ended, "seconds": 12.0}
     return {"file": file, "precision": precision, "digest": f"sha256:{file}", "ships": ships, "lacking": [], "sustained": late}
 
 
@@ -44,7 +44,8 @@ def bench(*results: dict[str, Any], speedup: float | None = 1.6, found: str = "l
     """A document as the verb keeps it."""
     ratio = {"than": "fp32", "precision": "int8", "median": speedup, "low": 1.5, "high": 1.7}
     return {
-        "bench_version": 2, "platform": {"wanted": "linux/arm64", "found": found}, "device": {"name": "kitchen", **device},
+        "bench_version": 3, "platform": {"wanted": "linux/arm64", "found": found}, "device": {"name": "kitchen", **device},
+        "session": "sha256:session.json", "seconds": 10.0,
         "results": list(results) or [timed()], "comparisons": [ratio] if speedup else [],
     }  # fmt: skip
 
@@ -81,6 +82,18 @@ def test_each_limit_can_fail_alone(gate: str, result: dict[str, Any], measured: 
     found = judged(bench(result))
     assert [name for name, one in found.items() if one.outcome is Outcome.FAIL] == [gate]
     assert found[gate].measured == measured
+
+
+def test_a_run_that_the_time_ended_does_not_say_what_is_kept() -> None:
+    """It may get slower still; what is too slow by then has failed."""
+    found = judged(bench(timed(), timed("model.ort", ended="time")))
+    assert {name: one.outcome for name, one in found.items() if one.outcome is not Outcome.PASS} == {"sustained": Outcome.NOT_RUN}
+    assert "neither steady nor throttled" in found["sustained"].why
+    assert found["sustained"].why.endswith("--seconds 30 or more")
+    longer = judged(bench(timed(ended="time")) | {"seconds": 120.0})["sustained"]
+    assert longer.why.endswith("--seconds 240 or more")
+    assert judged(bench(timed(ended="throttled")))["sustained"].outcome is Outcome.PASS
+    assert judged(bench(timed(ended="time", of_burst=1.5)))["sustained"].outcome is Outcome.FAIL
 
 
 def test_the_slowest_file_that_ships_counts_and_others_do_not() -> None:
@@ -187,6 +200,7 @@ HASH = "sha256:" + "a" * 64
 
 def made(**digests: str) -> Manifest:
     """A manifest, as far as it is asked."""
+    digests = {"session_json": "sha256:session.json", **digests}
     artifacts = [SimpleNamespace(name=name.replace("_", "."), digest=hashed) for name, hashed in digests.items()]
     model = SimpleNamespace(name="digits", hash=HASH)
     told = SimpleNamespace(
@@ -229,8 +243,24 @@ def test_the_bench_of_other_files_and_of_an_older_form_is_none(project: Path) ->
     keep(project, bench(timed(p95=99)))
     assert outcomes(project)["latency"] is Outcome.FAIL
     assert outcomes(project, made(model_onnx="sha256:another"))["latency"] is Outcome.NOT_RUN
-    keep(project, bench(timed(p95=99)) | {"bench_version": 1})
+    keep(project, bench(timed(p95=99)) | {"bench_version": 2})
     assert outcomes(project)["latency"] is Outcome.NOT_RUN
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        made(model_onnx="sha256:model.onnx", session_json="sha256:other threads"),
+        made(model_onnx="sha256:model.onnx", model_ort="sha256:model.ort"),
+    ],
+    ids=["another session.json", "a model more"],
+)
+def test_a_bench_of_other_settings_or_of_fewer_models_is_none(project: Path, build: Manifest) -> None:
+    keep(project, bench())
+    assert outcomes(project)["latency"] is Outcome.PASS
+    assert outcomes(project, build)["latency"] is Outcome.NOT_RUN
+    keep(project, bench(timed(), timed("model.ort")))
+    assert outcomes(project)["latency"] is Outcome.NOT_RUN, "one that ships no more was timed, too"
 
 
 def test_one_slow_device_of_several_stops_and_a_newer_bench_counts(project: Path) -> None:
@@ -245,7 +275,7 @@ def test_one_slow_device_of_several_stops_and_a_newer_bench_counts(project: Path
     assert {one.subject for one in limits.check(project, MADE)} == {"kitchen"}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"bench_version": 2}', '{"bench_version": 2, "results": [{"ships": true}]}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"bench_version": 3}', '{"bench_version": 3, "results": [{"ships": true}]}'])
 def test_what_no_bench_has_written_is_an_error(project: Path, text: str) -> None:
     path = keep(project, text)
     with pytest.raises(OrtolanError, match="not the result of a bench") as raised:

@@ -22,24 +22,38 @@ from ..place import Errand, Host, HostError
 from ..place.host import PYTHON
 from ..store import Store
 from .describe import About
+from .laid import lay
 
-VERSION = 2
+VERSION = 3
 _REMOTE = Path(__file__).parent / "remote"
 _PROGRAM, _ONE = _REMOTE / "turns.py", _REMOTE / "bench.py"
 _BESIDE = ("session.json", "golden.json", "golden.bin")
-_MODELS = ("model.onnx", "model.ort")
+MODELS, SESSION = ("model.onnx", "model.ort"), "session.json"
+_WEIGHTS = "model.onnx.data"
 _PRECISIONS = ("fp32", "int8-dynamic", "int8-weights", "int4-weights", "int8", "fp16")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model file to time: its name, its precision and its digest."""
+    """A model file to time: its name, precision and digest; ``weights`` are in a file of their own, where there is one."""
 
     name: str
     precision: str
     digest: str
     path: Path
     ships: bool
+    weights: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Its path where it is timed: models of several precisions call their weights alike."""
+        return self.name if self.ships else f"{self.precision}/{self.name}"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Its files by their paths there."""
+        beside = {str(Path(self.place).with_name(_WEIGHTS)): self.weights} if self.weights else {}
+        return {self.place: self.path, **beside}
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,12 @@ def work(folder: Path, store: Store, scratch: Path, seconds: float) -> Work:
     """The models of a build, and beside them those of other precisions that the build compared and did not ship."""
     built = manifest.read(folder / manifest.NAME)
     digests = {one.name: one.digest for one in built.artifacts}
-    shipped = [Subject(name, built.precision, digests[name], folder / name, ships=True) for name in _MODELS if name in digests]
+    weights = folder / _WEIGHTS if _WEIGHTS in digests else None
+    shipped = [
+        Subject(name, built.precision, digests[name], folder / name, ships=True, weights=weights)
+        for name in MODELS
+        if name in digests
+    ]
     if not shipped or not {*_BESIDE} <= set(digests):
         what = f"{built.tag} has nothing that can be timed"
         raise OrtolanError(what, where=str(folder), why=f"it needs a model and {', '.join(_BESIDE)}")
@@ -73,15 +92,25 @@ def _others(built: Manifest, store: Store, scratch: Path) -> Iterator[Subject]:
         path = scratch / f"{precision}.onnx"
         with suppress(StoreError, OSError):
             store.fetch(found[precision], path)
-            yield Subject(path.name, precision, found[precision], path, ships=False)
+            weights = _weights(built, found[precision], store, scratch / f"{precision}.data")
+            yield Subject(path.name, precision, found[precision], path, ships=False, weights=weights)
+
+
+def _weights(built: Manifest, model: str, store: Store, to: Path) -> Path | None:
+    """The weights that the step which made a model left beside it; None where they stand in the model. StoreError."""
+    made = next((one.outputs for one in built.steps if one.outputs.get(MODELS[0]) == model), {})
+    if _WEIGHTS not in made:
+        return None
+    store.fetch(made[_WEIGHTS], to, shared=True)
+    return to
 
 
 def errand(wanted: Work, scratch: Path) -> Errand:
     """The program with its files."""
-    request = {"models": [one.name for one in wanted.subjects], "seconds": wanted.seconds}
+    request = {"models": {one.name: one.place for one in wanted.subjects}, "seconds": wanted.seconds}
     (scratch / "bench.json").write_bytes(json_bytes(request))
     beside = {name: wanted.folder / name for name in _BESIDE}
-    models = {one.name: one.path for one in wanted.subjects}
+    models = {name: path for one in wanted.subjects for name, path in one.files.items()}
     return Errand(
         command=(PYTHON, _PROGRAM.name, "."),
         files={_PROGRAM.name: _PROGRAM, _ONE.name: _ONE, "bench.json": scratch / "bench.json", **beside, **models},
@@ -104,9 +133,7 @@ def here(python: Path, wanted: Work) -> Mapping[str, Any]:
     """The same of this machine."""
     with tempfile.TemporaryDirectory() as name:
         asked = errand(wanted, Path(name))
-        for path, source in asked.files.items():
-            if not Path(name, path).exists():
-                Path(name, path).symlink_to(source.absolute())
+        lay(asked.files, Path(name))
         try:
             done = subprocess.run(  # noqa: S603  a pinned runtime's interpreter, or the one that the user named
                 [python, name + "/" + _PROGRAM.name, "."], cwd=name, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -150,6 +177,7 @@ def result(wanted: Work, device: str, about: About, found: Mapping[str, Any]) ->
         "tag": wanted.built.tag,
         "platform": {"wanted": wanted.built.target.platform, "found": _platform(about)},
         "device": {"name": device, "digest": digest.of_json("device", what), **what},
+        "session": next(one.digest for one in wanted.built.artifacts if one.name == SESSION),
         "seconds": wanted.seconds,
         "results": [_told(one, found["models"].get(one.name, {"error": "no result"})) for one in wanted.subjects],
         "comparisons": list(comparisons(wanted.subjects, found["rounds"])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..manifest import Manifest
 from ..recipe.project import Project
 from ..recipe.schema import Target
 from ..recipe.waiver import load_waivers
-from .bench import VERSION
+from .bench import MODELS, SESSION, VERSION
 
 
 def kept_at(root: Path, target: str, tag: str) -> Path:
@@ -60,7 +60,7 @@ def _judged(recipe: Target, path: Path, made: Manifest) -> list[Gate]:
     digests = {one.name: one.digest for one in made.artifacts}
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        if found["bench_version"] != VERSION or not _same(found["results"], digests):
+        if found["bench_version"] != VERSION or not _same(found, digests):
             return []
         return on_device(recipe, found)
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
@@ -68,6 +68,7 @@ def _judged(recipe: Target, path: Path, made: Manifest) -> list[Gate]:
         raise OrtolanError("not the result of a bench", where=str(path), why=repr(error), hint=hint) from error
 
 
-def _same(results: Sequence[dict[str, Any]], digests: dict[str, str]) -> bool:
-    ships = [one for one in results if one["ships"]]
-    return bool(ships) and all(digests.get(one["file"]) == one["digest"] for one in ships)
+def _same(found: Mapping[str, Any], digests: Mapping[str, str]) -> bool:
+    """Whether it timed all models that ship, these and no others, as the session.json opens them that ships."""
+    timed = {str(one["file"]): one["digest"] for one in found["results"] if one["ships"]}
+    return timed == {name: digests[name] for name in MODELS if name in digests} and found["session"] == digests.get(SESSION)

@@ -22,6 +22,7 @@ from ..errors import OrtolanError
 from ..manifest import Manifest
 from ..place import Errand, Host, HostError
 from ..place.host import PYTHON
+from .laid import lay
 from .tune_search import Batch, Ran
 from .tune_settings import OPTIMISED, Candidate, defaults, opening
 from .tune_statistics import DEFAULT
@@ -152,8 +153,7 @@ def here(python: Path) -> Carry:
 
     def carry(errand: Errand, to: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            for name, path in errand.files.items():
-                _link(path, Path(folder, name))
+            lay(errand.files, Path(folder))
             command = [str(python) if word == PYTHON else word for word in errand.command]
             _run(command, Path(folder), errand.limit)
             for name in errand.outputs:
@@ -161,14 +161,6 @@ def here(python: Path) -> Carry:
                     shutil.move(Path(folder, name), to / name)
 
     return carry
-
-
-def _link(path: Path, to: Path) -> None:
-    """Weights beside a model must not be a symbolic link for newer versions of ONNX Runtime."""
-    try:
-        os.link(path.resolve(), to)
-    except OSError:
-        shutil.copyfile(path, to)
 
 
 def _run(command: Sequence[str], folder: Path, limit: float) -> None:

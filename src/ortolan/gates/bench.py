@@ -15,6 +15,8 @@ Result = Mapping[str, Any]
 """What was measured of one file, as ``bench`` keeps it."""
 Bench = Mapping[str, Any]
 """The document of a bench: one build on one device."""
+_SUSTAINED, _LEAST = "sustained", 30.0
+"""The gate on how much of its speed a device keeps, and the seconds that it is advised to run at the least."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,9 @@ class _Limit:
 
 def on_device(recipe: Target, found: Bench) -> list[Gate]:
     """What the recipe limits, judged by a bench; the device is the subject. The slowest of the files that ship counts."""
-    device, why = str(found["device"]["name"]), _unfit(found)
-    ships = [one for one in found["results"] if one["ships"]]
-    gates = [_judged(limit, ships, device, why) for limit in _limits(recipe)]
-    return [*gates, *_gains(recipe, found, device, why)]
+    why = _unfit(found)
+    gates = [_judged(limit, found, why) for limit in _limits(recipe)]
+    return [*gates, *_gains(recipe, found, str(found["device"]["name"]), why)]
 
 
 def unmeasured(recipe: Target, precision: str, hint: str) -> list[Gate]:
@@ -53,7 +54,7 @@ def _limits(recipe: Target) -> Iterator[_Limit]:
         yield _Limit("throughput", f"≥ {rate:g} runs/s", lambda one: float(one["sustained"]["late_per_second"]), "{:.4g} runs/s",
                      lambda value: value - rate)  # fmt: skip
     if kept is not None:
-        yield _Limit("sustained", f"≥ {kept:.0%} of the burst", lambda one: 1 / float(one["sustained"]["of_burst"]),
+        yield _Limit(_SUSTAINED, f"≥ {kept:.0%} of the burst", lambda one: 1 / float(one["sustained"]["of_burst"]),
                      "{:.0%} of the burst", lambda value: value - kept)  # fmt: skip
 
 
@@ -65,7 +66,8 @@ def _unfit(found: Bench) -> str:
     return "" if wanted == seen else f"{seen} is not the target's platform, {wanted}"
 
 
-def _judged(limit: _Limit, ships: Sequence[Result], device: str, why: str) -> Gate:
+def _judged(limit: _Limit, found: Bench, why: str) -> Gate:
+    device, ships = str(found["device"]["name"]), [one for one in found["results"] if one["ships"]]
     failed = [f"{one['file']}: {one['error']}" for one in ships if "error" in one]
     if why or failed or not ships:
         told = why or "; ".join(failed) or "nothing that ships was timed"
@@ -74,7 +76,17 @@ def _judged(limit: _Limit, ships: Sequence[Result], device: str, why: str) -> Ga
     file = min(values, key=lambda name: limit.slack(values[name]))
     measured = f"{limit.said.format(values[file])} ({file})"
     good = limit.slack(values[file]) >= 0
+    if good and limit.name == _SUSTAINED and (early := _early(found)):
+        return Gate(limit.name, device, Outcome.NOT_RUN, measured, limit.text, early, varies=True)
     return _timed(judge(limit.name, device, good, measured, limit.text, _ended(ships, file)))
+
+
+def _early(found: Bench) -> str:
+    """What to do where the time was over before a file was steady or throttled: then it may still get slower."""
+    if all(one["sustained"]["ended"] != "time" for one in found["results"] if one["ships"]):
+        return ""
+    wanted = max(_LEAST, 2 * float(found["seconds"]))
+    return f"neither steady nor throttled when the time was over: --seconds {wanted:g} or more"
 
 
 def _ended(ships: Sequence[Result], file: str) -> str:

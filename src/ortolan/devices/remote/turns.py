@@ -26,8 +26,8 @@ ROUNDS, SLICE = 12, 0.2
 class Model:
     """A model in a process of its own, which stays until ``end``; an answer has an ``error`` in words where it failed."""
 
-    def __init__(self, folder: Path, name: str, patience: float) -> None:
-        command = [sys.executable, str(Path(__file__).resolve().with_name("bench.py")), str(folder), name]
+    def __init__(self, folder: Path, path: str, patience: float) -> None:
+        command = [sys.executable, str(Path(__file__).resolve().with_name("bench.py")), str(folder), path]
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
         self.patience = patience
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process
@@ -94,8 +94,8 @@ def everything(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     models: dict[str, Model] = {}
     found: dict[str, Any] = {}
     try:
-        for name in wanted["models"]:
-            models[name] = Model(folder, name, 120 + 4 * wanted["seconds"])
+        for name, path in wanted["models"].items():
+            models[name] = Model(folder, path, 120 + 4 * wanted["seconds"])
             found[name] = models[name].answer()
         well = {name: one for name, one in models.items() if "error" not in found[name]}
         return {"models": found, "rounds": in_turns(well, wanted["seconds"])}
