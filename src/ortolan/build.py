@@ -82,7 +82,7 @@ class Built:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A job between its two halves; ``lacks``: what the reduced runtime of its target was not built for."""
+    """A job between its two halves; ``lacks``: what the reduced runtime of its target was not built for, None: not looked at."""
 
     job: Job
     found: Candidates
@@ -92,7 +92,7 @@ class _Chosen:
     hashed: str
     emulation: Emulation
     there: There
-    lacks: Sequence[str] = ()
+    lacks: Sequence[str] | None = None
 
     @property
     def tag(self) -> str:
@@ -211,7 +211,7 @@ def _fitted(chosen: _Chosen, ship: Shipment, results: Results, executor: Executo
     if failures(carried.converted(ship), results, set()):
         return chosen
     lacks = carried.lacks(chosen.job, ship, partial(_fetched, executor, results), misfits)
-    return replace(chosen, job=carried.without(chosen.job), lacks=lacks) if lacks else chosen
+    return replace(chosen, job=carried.without(chosen.job) if lacks else chosen.job, lacks=lacks)
 
 
 def _proof(

@@ -45,7 +45,7 @@ Misfits = Callable[[bytes, str, str], Sequence[str]]
 def take(job: Job, output: Path) -> Job:
     """The job with the reduced runtime that ``output/<target>/runtime/current.json`` names, where its recipe wants one.
 
-    OrtolanError when that is damaged.
+    OrtolanError when that is damaged, or not what its record tells of.
     """
     folder = current(output / job.target.name) if job.target.recipe.outputs.reduced_runtime else None
     if folder is None:
@@ -54,11 +54,13 @@ def take(job: Job, output: Path) -> Job:
         files = {name: folder / name for name in (*_WANTED, HEADER) if name in _WANTED or (folder / name).is_file()}
         files |= {path.relative_to(folder).as_posix(): path for path in (folder / "licences").rglob("*") if path.is_file()}
         found = tree(files)
-        record = json.loads((folder / RECORD).read_text())["library"]["digest"]
+        record = json.loads((folder / RECORD).read_text())
+        told = {LIBRARY: record["library"]["digest"], CONFIG: record["config"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(job, folder, str(error)) from error
-    if found.files[LIBRARY] != record:
-        raise _damaged(job, folder, f"{LIBRARY} has the digest {found.files[LIBRARY]}, its record says {record}")
+    for name, wanted_digest in told.items():
+        if found.files[name] != wanted_digest:
+            raise _damaged(job, folder, f"{name} has the digest {found.files[name]}, its record says {wanted_digest}")
     return replace(job, trees={**job.trees, REDUCED: found})
 
 
@@ -99,13 +101,13 @@ class Checks:
         """All that there are."""
         return tuple(step for step in (self.run, self.beside) if step)
 
-    def judged(self, job: Job, results: Results) -> list[Gate]:
-        """What became of them."""
+    def judged(self, job: Job, results: Results, missing: Sequence[str] | None) -> list[Gate]:
+        """What became of them. ``missing``: what the library was not built for, None where nobody looked."""
         if self.run is None:
-            return [fits([]), *gates.unrun(self.unrun, self.untimed)]
+            return [fits(missing), *gates.unrun(self.unrun, self.untimed)]
         place = "" if job.target.recipe.platform == host_platform() else f" on emulated {job.target.recipe.platform}"
         seen = gates.ran(results, self.run, self.operator, place)
-        return [fits([]), *seen, gates.timed(results, self.beside) if self.beside else gates.untimed(self.untimed)]
+        return [fits(missing), *seen, gates.timed(results, self.beside) if self.beside else gates.untimed(self.untimed)]
 
 
 def checks(job: Job, ship: Shipment, described: Manifest, templates: Sequence[Path], arm: Emulation, scratch: Path) -> Checks:
@@ -195,10 +197,10 @@ def _rendered(described: Manifest, templates: Sequence[Path], scratch: Path) -> 
     return {name: place / name for name in kept}
 
 
-def judged(job: Job, given: Sequence[Gate], done: Checks | None, results: Results, missing: Sequence[str]) -> list[Gate]:
+def judged(job: Job, given: Sequence[Gate], done: Checks | None, results: Results, missing: Sequence[str] | None) -> list[Gate]:
     """The gates of what ships, with those of the program behind those of the library's file.
 
-    ``missing``: what the library was not built for, because of which the build does not carry it.
+    ``missing``: what the library was not built for, because of which the build does not carry it; None where nobody looked.
     """
     if missing:
         again = f"./inv runtime-config --target {job.target.name}, then runtime-build, then build"
@@ -207,7 +209,7 @@ def judged(job: Job, given: Sequence[Gate], done: Checks | None, results: Result
     if done is None:
         return list(given)
     last = max(index for index, one in enumerate(given) if one.name == NEEDS)
-    return [*given[: last + 1], *done.judged(job, results), *given[last + 1 :]]
+    return [*given[: last + 1], *done.judged(job, results, missing), *given[last + 1 :]]
 
 
 def without(job: Job) -> Job:

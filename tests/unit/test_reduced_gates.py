@@ -67,6 +67,8 @@ def test_samples_that_agree_are_counted_with_their_largest_error() -> None:
         ({"code": -11, "said": "", "errors": ""}, "died of SIGSEGV", ""),
         ({"code": None, "said": "", "errors": "still running after 240 s"}, "was ended", "still running"),
         ({"code": 0, "said": "all golden samples agree", "errors": ""}, "ran", ""),
+        ({"code": 0, "said": HEAD + "all golden samples agree", "errors": ""}, "0 outputs", "did not say"),
+        ({"code": 0, "said": HEAD + "sample 0, run 1\n  y: equal\n", "errors": ""}, "1 outputs", "did not say"),
     ],
 )
 def test_samples_that_do_not_agree_fail_with_the_programs_words(told: Mapping[str, Any], measured: str, why: str) -> None:
@@ -152,6 +154,29 @@ def test_the_cxx_runtime_is_that_of_the_systems_with_this_libc(glibc: str, versi
     assert needs(glibc, versions={"libstdc++.so.6": [f"GLIBCXX_{version}"]}).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("glibc", "library", "version", "outcome"),
+    [
+        ("2.36", "libc.so.6", "GLIBC_ABI_DT_RELR", PASS),
+        ("2.35", "libc.so.6", "GLIBC_ABI_DT_RELR", FAIL),
+        ("2.36", "libgcc_s.so.1", "GCC_4.3.0", PASS),
+        ("2.36", "libgcc_s.so.1", "GCC_12.0.0", PASS),
+        ("2.36", "libgcc_s.so.1", "GCC_14.0.0", FAIL),
+        ("2.39", "libgcc_s.so.1", "GCC_14.0.0", PASS),
+    ],
+)
+def test_features_and_gccs_own_library_are_those_of_the_systems_with_this_libc(
+    glibc: str, library: str, version: str, outcome: Outcome
+) -> None:
+    assert needs(glibc, versions={library: [version]}).outcome is outcome
+
+
+@pytest.mark.parametrize("name", ["GLIBC_PRIVATE", "GLIBC_ABI_GNU_TLS", "GLIBC_2.x", "CXXABI_FLOAT128", "OTHER_1.0", ""])
+def test_a_version_that_nobody_knows_is_a_problem(name: str) -> None:
+    gate = needs(versions={"libc.so.6": ["GLIBC_2.34", name]})
+    assert (gate.outcome, gate.why) == (FAIL, f"needs {name} of libc.so.6, and which systems have that is not known")
+
+
 def test_versions_are_compared_as_numbers() -> None:
     assert newest({"libc.so.6": ["GLIBC_2.9", "GLIBC_2.17", "GLIBC_PRIVATE"]}) == {"GLIBC": (2, 17)}
 
@@ -171,6 +196,7 @@ def test_a_budget_is_kept_or_not() -> None:
 
 def test_what_is_missing_is_named() -> None:
     assert fits([]).outcome is PASS
+    assert fits(None).outcome is NOT_RUN
     assert (fits(["Sin"]).outcome, fits(["Sin"]).why) == (FAIL, "Sin")
     assert misfits(b"", "ai.onnx;13;Relu\n", "ai.onnx;13;Relu,Sin\n") == []
     with pytest.raises(OrtolanError, match="not a line of a configuration"):
@@ -205,9 +231,11 @@ def test_a_library_enters_by_digest_and_marks_the_tag(tmp_path: Path) -> None:
 
 def test_a_target_that_wants_none_takes_none(tmp_path: Path) -> None:
     put(tmp_path / "x86-cpu", b"library", "", "1.21.0")
-    plain = job(PROJECT.model("digits-mlp"), PROJECT.target("x86-cpu"))
-    if plain.target.recipe.outputs.reduced_runtime is None:
-        assert carried.take(plain, tmp_path).library is None
+    one = wanting()
+    assert carried.take(one, tmp_path).library
+    outputs = one.target.recipe.outputs.model_copy(update={"reduced_runtime": None})
+    recipe = one.target.recipe.model_copy(update={"outputs": outputs})
+    assert carried.take(replace(one, target=replace(one.target, recipe=recipe)), tmp_path).library is None
 
 
 def test_a_damaged_library_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -219,6 +247,27 @@ def test_a_damaged_library_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (folder / "runtime.json").unlink()
     with pytest.raises(OrtolanError, match="the reduced runtime is damaged"):
         carried.take(wanting(), tmp_path)
+
+
+def test_a_configuration_that_is_not_the_one_of_the_record_is_refused(tmp_path: Path) -> None:
+    """Wider than what was compiled in, it would let every model fit."""
+    folder = put(tmp_path / "x86-cpu", b"library", "ai.onnx;13;Relu\n", "1.21.0")
+    (folder / carried.CONFIG).write_text("ai.onnx;13;Relu,Sin\n")
+    with pytest.raises(OrtolanError, match="the reduced runtime is damaged") as caught:
+        carried.take(wanting(), tmp_path)
+    assert f"{carried.CONFIG} has the digest sha256:" in caught.value.why
+    record = json.loads((folder / "runtime.json").read_text())
+    (folder / "runtime.json").write_text(json.dumps({key: told for key, told in record.items() if key != "config"}))
+    with pytest.raises(OrtolanError, match="the reduced runtime is damaged"):
+        carried.take(wanting(), tmp_path)
+
+
+@pytest.mark.parametrize("missing", [None, ()])
+def test_what_nobody_compared_does_not_pass(missing: tuple[str, ...] | None) -> None:
+    given = [Gate(name, SHIPPED, PASS) for name in ("reduced-runtime", "reduced-size", "reduced-needs", "size")]
+    found = carried.judged(wanting(), given, carried.Checks(unrun="no compiler", untimed="no compiler"), {}, missing)
+    assert {one.name: one.outcome for one in found}["reduced-fits"] is (NOT_RUN if missing is None else PASS)
+    assert found[-1].name == "size"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"key": "1"}', "{"])

@@ -23,6 +23,8 @@ a run is the library's overhead alone, which is a little larger in one that was 
 GOLDEN, REFUSES, SPEED = "reduced-golden", "reduced-refuses", "reduced-speed"
 _LARGEST = re.compile(r"largest error (\S+)")
 _WITH = re.compile(r"^ONNX Runtime (\S+) with (.*), golden samples of (\S+)$", re.MULTILINE)
+_AGREE = "all golden samples agree"
+"""The C program's last line where every output is near enough."""
 _NOT_LOADED = "cannot load the model: "
 """How the C program begins what ONNX Runtime says to a model that it does not open."""
 
@@ -64,11 +66,13 @@ def _golden(told: Mapping[str, Any], place: str) -> Gate:
     """Every golden sample, twice, near enough to what the stock runtime gave."""
     limit = "as the stock runtime: near for every sample"
     head = _WITH.search(told["said"])
+    errors = [float(text) for text in _LARGEST.findall(told["said"])]
+    count = len(errors) + told["said"].count(": equal")
     if told["code"] != 0 or head is None:
         return gate(GOLDEN, good=False, measured=_ended(told), limit=limit, why=_words(told))
-    errors = [float(text) for text in _LARGEST.findall(told["said"])]
-    equal = told["said"].count(": equal")
-    seen = f"{len(errors) + equal} outputs, largest error {max(errors, default=0.0):.4g}"
+    if not count or _AGREE not in told["said"].splitlines():
+        return gate(GOLDEN, good=False, measured=f"{count} outputs", limit=limit, why=f"the program did not say '{_AGREE}'")
+    seen = f"{count} outputs, largest error {max(errors, default=0.0):.4g}"
     return gate(GOLDEN, good=True, measured=f"{seen}, ONNX Runtime {head[1]} beside {head[3]}{place}", limit=limit)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..artifact import Gate
 from ..recipe.outputs import ReducedRuntime
-from .made import gate
+from .made import gate, unseen
 
 NAME = "reduced-runtime"
 """The gate that says whether there is such a library, and whether it is of this recipe."""
@@ -17,17 +18,19 @@ _SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.
 _LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
 _CXX = ("libstdc++.so.6", "libgcc_s.so.1")
 _FAMILIES = ("GLIBC", "GLIBCXX", "CXXABI")
+_VERSION = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_([0-9]+(?:\.[0-9]+)*)")
 _SUCH = 4  # symbols that are named of many
 _SINCE = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}  # packed relocations, and the first C library that reads them
 _WITH: dict[tuple[int, ...], dict[str, tuple[int, ...]]] = {
-    (2, 28): {"GLIBCXX": (3, 4, 25), "CXXABI": (1, 3, 11)},
-    (2, 31): {"GLIBCXX": (3, 4, 28), "CXXABI": (1, 3, 12)},
-    (2, 35): {"GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13)},
-    (2, 39): {"GLIBCXX": (3, 4, 33), "CXXABI": (1, 3, 15)},
+    (2, 28): {"GLIBCXX": (3, 4, 25), "CXXABI": (1, 3, 11), "GCC": (8, 0, 0)},
+    (2, 31): {"GLIBCXX": (3, 4, 28), "CXXABI": (1, 3, 12), "GCC": (10, 0, 0)},
+    (2, 35): {"GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13), "GCC": (12, 0, 0)},
+    (2, 39): {"GLIBCXX": (3, 4, 33), "CXXABI": (1, 3, 15), "GCC": (14, 0, 0)},
 }
 """The C++ runtime beside a C library in Debian 10 and 11, Ubuntu 22.04 (Debian 12 has the same) and 24.04 (so has Debian 13).
 
-The versions are those that GCC 8, 10, 12 and 14 define: the libstdc++ manual, "ABI Policy and Guidelines".
+The versions are those that GCC 8, 10, 12 and 14 define: the libstdc++ manual, "ABI Policy and Guidelines". Those of libgcc are
+called by the GCC that brought them (``GCC_7.0.0``), so that none is newer than the compiler's own.
 """
 
 
@@ -68,7 +71,8 @@ def _needs(facts: Mapping[str, Any], table: ReducedRuntime, platform: str) -> Ga
     problems = [] if elf["machine"] == machine else [f"is for {elf['machine']}, the target is {machine}"]
     problems += _strangers(elf["needed"], table, machine)
     found = newest(elf["versions"])
-    problems += _too_new(found, table, elf.get("symbols", {}))
+    problems += _too_new(_newest(elf["versions"]), table, elf.get("symbols", {}))
+    problems += _unknown(elf["versions"])
     problems += [f"looks for libraries in {elf['runpath']}"] if elf["runpath"] not in {"", "$ORIGIN"} else []
     versions = ", ".join(f"{family} {dotted(version)}" for family, version in sorted(found.items()))
     measured = ", ".join(part for part in (elf["machine"], versions, f"{len(elf['needed'])} libraries") if part)
@@ -99,17 +103,34 @@ def _beside(glibc: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
-    """The newest version of each family of symbols that any library must have."""
+    """The newest version of each family of symbols that the C and the C++ library must have."""
+    return {family: version for family, version in _newest(versions).items() if family in _FAMILIES}
+
+
+def _newest(versions: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """The same with that of GCC's own library."""
     found: dict[str, tuple[int, ...]] = {}
     for name in (name for several in versions.values() for name in several):
-        family, _, number = _SINCE.get(name, name).partition("_")
-        if family in _FAMILIES and number[:1].isdigit():
-            found[family] = max(found.get(family, ()), _numbers(number))
+        if known := _VERSION.fullmatch(_SINCE.get(name, name)):
+            found[known[1]] = max(found.get(known[1], ()), _numbers(known[2]))
     return found
 
 
-def fits(lacks: Sequence[str]) -> Gate:
-    """Whether the library was built for all that a model needs; ``lacks`` names what is missing, in words."""
+def _unknown(versions: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Versions that stand for no release of a library: private ones, and features that one C library has and another lacks."""
+    for library, names in sorted(versions.items()):
+        for name in names:
+            if not _VERSION.fullmatch(_SINCE.get(name, name)):
+                yield f"needs {name} of {library}, and which systems have that is not known"
+
+
+def fits(lacks: Sequence[str] | None) -> Gate:
+    """Whether the library was built for all that a model needs.
+
+    ``lacks`` names what is missing, in words; None: nobody compared them.
+    """
+    if lacks is None:
+        return unseen(FITS, "what the model needs was not compared with what the library was built for")
     measured = f"{len(lacks)} missing" if lacks else "all operators, opsets and types are inside"
     return gate(FITS, not lacks, measured, "within reduced-runtime.config", "; ".join(lacks))
 

@@ -16,7 +16,9 @@ _SHARED = 3  # e_type
 _SYMBOLS, _LINKED, _CODE = 2, 11, 1  # sh_type of .symtab, of .dynsym, and of what the file holds bytes for
 _LOAD, _DYNAMIC = 1, 2  # p_type
 _NEEDED, _STRINGS, _SONAME, _RPATH, _RUNPATH = 1, 5, 14, 15, 29  # d_tag
-_OF_SYMBOL, _VERSIONS, _COUNT = 0x6FFFFFF0, 0x6FFFFFFE, 0x6FFFFFFF  # the same
+_OF_SYMBOL, _VERSIONS = 0x6FFFFFF0, 0x6FFFFFFE  # the same
+_ENTRY = 16  # bytes of an entry of the versions, of a library and of a symbol alike
+_NAME = 1 << 16  # bytes that no name has
 
 
 class NotElf(ValueError):
@@ -67,8 +69,8 @@ def _read(data: bytes) -> Library:
         soname="" if soname is None else _text(data, strings + soname),
         needed=tuple(_text(data, strings + value) for tag, value in entries if tag == _NEEDED),
         runpath="" if runpath is None else _text(data, strings + runpath),
-        versions={file: tuple(sorted(names.values())) for file, names in wanted.items()},
-        symbols=_symbols(data, entries, strings, {number: name for names in wanted.values() for number, name in names.items()}),
+        versions={file: tuple(sorted({name for _, name in names})) for file, names in wanted.items()},
+        symbols=_symbols(data, entries, strings, {number: name for names in wanted.values() for number, name in names}),
         stripped=not any(section[1] == _SYMBOLS for section in _sections(data)) and not _debugging(data),
     )
 
@@ -105,6 +107,7 @@ def _dynamic(data: bytes) -> Iterator[tuple[int, int]]:
                 if tag == 0:
                     return
                 yield tag, value
+            return
 
 
 def _first(entries: Sequence[tuple[int, int]], wanted: int) -> int:
@@ -123,30 +126,37 @@ def _place(data: bytes, address: int) -> int:
 
 
 def _text(data: bytes, at: int) -> str:
-    end = data.find(b"\0", at)
+    end = data.find(b"\0", at, at + _NAME)
     if end < 0:
         raise NotElf("a name in the file has no end")
     return data[at:end].decode()
 
 
-def _versions(data: bytes, entries: Sequence[tuple[int, int]], strings: int) -> dict[str, dict[int, str]]:
-    """The versions of symbols that are needed of each library, by the numbers that symbols have for them."""
-    found: dict[str, dict[int, str]] = {}
+def _versions(data: bytes, entries: Sequence[tuple[int, int]], strings: int) -> dict[str, list[tuple[int, str]]]:
+    """The versions of symbols that are needed of each library, with the numbers that symbols have for them."""
+    found: dict[str, list[tuple[int, str]]] = {}
     if not any(tag == _VERSIONS for tag, _ in entries):
         return found
-    at = _place(data, _first(entries, _VERSIONS))
-    for _ in range(_first(entries, _COUNT)):
-        _, count, file, first, following = struct.unpack_from("<HHIII", data, at)
-        found[_text(data, strings + file)] = dict(_named(data, at + first, count, strings))
-        at += following
+    left = iter(range(len(data) // _ENTRY))
+    for at in _chain(data, _place(data, _first(entries, _VERSIONS)), left):
+        _, _, file, first = struct.unpack_from("<HHII", data, at)
+        named = (struct.unpack_from("<6xHI", data, one) for one in _chain(data, at + first, left))
+        found.setdefault(_text(data, strings + file), []).extend((number, _text(data, strings + name)) for number, name in named)
     return found
 
 
-def _named(data: bytes, at: int, count: int, strings: int) -> Iterator[tuple[int, str]]:
-    for _ in range(count):
-        _, _, number, name, following = struct.unpack_from("<IHHII", data, at)
-        yield number, _text(data, strings + name)
+def _chain(data: bytes, at: int, left: Iterator[int]) -> Iterator[int]:
+    """Where the entries of a chain stand, as the loader goes along it: until one names no next, whatever their count says.
+
+    ``left`` ends after as many entries as a file of this size can hold in all its chains.
+    """
+    for _ in left:
+        yield at
+        (following,) = struct.unpack_from("<12xI", data, at)
+        if following == 0:
+            return
         at += following
+    raise NotElf("its versions of symbols are more than it has room for")
 
 
 def _symbols(
