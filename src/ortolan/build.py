@@ -109,7 +109,7 @@ def build(jobs: Sequence[Job], options: Options, emit: Emit) -> list[Built]:
     def say(text: str) -> None:
         emit(Event("runtime", text=text))
 
-    with reached(options.devices, jobs, Emulators(options.runtimes, options.cache.runtimes, say)) as devices:
+    with reached(options.devices, Emulators(options.runtimes, options.cache.runtimes, say)) as devices:
         return _build(jobs, options, emit, There(devices, options.device_limit))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .artifact import Gate
+from .artifact import Gate, Outcome
 from .errors import OrtolanError, RuntimeSetupError
 from .execute import Results
 from .gates.emulated import emulated as judged
@@ -49,7 +49,9 @@ class Emulation:
             return summed_up(gates, [], next(iter(lacking.values()), ""))
         more = [gate for several in found.values() for gate in several]
         more += [unseen(f"load@{version} {MACHINE}", why) for version, why in lacking.items()]
-        told = summed_up(gates, list(found), "")
+        seen = [version for version, several in found.items() if several[0].outcome is Outcome.PASS]
+        why = next(iter(lacking.values()), "") or next((_unseen(several[0]) for several in found.values()), "")
+        told = summed_up(gates, seen, why)
         return [*told[:-1], *more, told[-1]]
 
 
@@ -95,6 +97,11 @@ def looks_for(folders: Sequence[Path]) -> set[Path]:
 def _names(job: Job) -> dict[str, str]:
     """The emulated runtime of each version of the fleet."""
     return {version: f"{job.runtime(version)}{runtimes.AT}{MACHINE}" for version in job.target.recipe.runtime.versions}
+
+
+def _unseen(load: Gate) -> str:
+    """Why a version shows nothing, of the gate of its loading."""
+    return load.why if load.outcome is Outcome.NOT_RUN else f"see {load.name}"
 
 
 def _words(error: OrtolanError) -> str:

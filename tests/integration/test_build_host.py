@@ -7,6 +7,7 @@ which has the same API, really builds. What only a Jetson shows is not shown her
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 import jetson
+import pythons
 import ssh_device
 from conftest import ROOT, SmallDisk, Workspace
 from device_programs import PREFLIGHT, interpreter
@@ -27,6 +29,7 @@ from ortolan.artifact import Gate, Outcome
 from ortolan.build import Built, build
 from ortolan.cache import user_cache
 from ortolan.errors import RecipeError
+from ortolan.ondevice import devices
 from ortolan.place import HostError, link
 from ortolan.recipe.fleet import NamedDevice
 from program import call
@@ -49,12 +52,12 @@ def device(server: SshDevice, monkeypatch: pytest.MonkeyPatch) -> SshDevice:
     return server
 
 
-def built(workspace: Workspace, target: str, *pythons: str, limit: float = 300) -> Built:
+def built(workspace: Workspace, target: str, *interpreters: str, limit: float = 300) -> Built:
     """Build the model that needs least, with the device once for each interpreter."""
     workspace.events.clear()
     names = ["device", "twin"]
-    devices = [NamedDevice(name, "device", python) for name, python in zip(names, pythons, strict=False)]
-    options = replace(workspace.options(), devices=devices, device_limit=limit)
+    there = [NamedDevice(name, "device", python) for name, python in zip(names, interpreters, strict=False)]
+    options = replace(workspace.options(), devices=there, device_limit=limit)
     (one,) = build(workspace.jobs([target], (MODEL,)), options, workspace.events.append)
     return one
 
@@ -73,11 +76,11 @@ def failed(one: Built) -> dict[str, str]:
 
 def old_python() -> str:
     """Python 3.8 with an ONNX Runtime of its time and numpy, and nothing else."""
-    found = sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python"))
+    found = pythons.find("3.8")
     if not found:
         pytest.skip("there is no Python 3.8 here")
     spec = runtime.find("device", [ROOT / "tests" / "runtimes"])
-    return str(runtime.ensure(replace(spec, python=str(found[0])), user_cache().runtimes).interpreter)
+    return str(runtime.ensure(replace(spec, python=found), user_cache().runtimes).interpreter)
 
 
 @pytest.mark.slow
@@ -136,6 +139,40 @@ def test_a_device_that_does_not_answer_stops_the_build_before_it_begins(workspac
     with pytest.raises(HostError, match="it has no such Python"):
         built(workspace, "x86-cpu", "/no/such/python")
     assert workspace.events == []
+
+
+def identity(folder: Path, code: str) -> str:
+    """What a line of Python prints beside the program that asks a device what it is."""
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder), "HOME": str(folder)}
+    command = [sys.executable, "-c", f"import sys, identity; {code}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_device_tells_of_its_gpu_and_driver_whatever_is_built(tmp_path: Path) -> None:
+    """They are part of the key of every step there: a new driver may compute something else."""
+    for path in (devices._IDENTITY, devices._ABOUT, devices._KIT):
+        shutil.copy(path, tmp_path)
+    for names in ([], ["tensorrt"]):
+        loaded = f"import ctypes; ctypes.CDLL({str(jetson.driver(tmp_path))!r}); sys.exit(identity.main({names!r}))"
+        told = json.loads(identity(tmp_path, loaded))
+        assert told["gpu"]["gpu"] == "Orin (nvgpu)"
+        assert (
+            told["driver"] == identity(tmp_path, "import about; print(identity.driver(about.Machine(about.Path('/'))))").strip()
+        )
+    said = tmp_path / "root" / "proc" / "driver" / "nvidia" / "version"
+    read = f"import about; print(identity.driver(about.Machine(about.Path({str(tmp_path / 'root')!r}))))"
+    assert identity(tmp_path, read) == "\n"
+    said.parent.mkdir(parents=True)
+    said.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15\n")
+    assert identity(tmp_path, read) == said.read_text()
+
+
+def test_a_device_that_is_named_for_another_target_is_an_error(workspace: Workspace) -> None:
+    workspace.add("fleet.toml", '[device.orin]\nhost = "no-such-host.invalid"\ntarget = "jetson-orin"\n')
+    done = call(workspace, "build", "--target", "x86-cpu", "--model", MODEL, "--host", "orin")
+    assert done.returncode == HostError("").exit_code
+    assert "orin: is a jetson-orin (recipes/fleet.toml), not x86-cpu" in done.stderr
+    assert "./inv build --target jetson-orin --host orin" in done.stderr
 
 
 @pytest.mark.usefixtures("device")

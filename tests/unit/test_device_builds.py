@@ -20,8 +20,9 @@ from ortolan.execute import Result
 from ortolan.gates import device as judge
 from ortolan.ondevice.devices import Device
 from ortolan.ondevice.engines import Engine, _mark
-from ortolan.ondevice.there import Visit, Visits, _failed
+from ortolan.ondevice.there import There, Visit, Visits, _failed
 from ortolan.place import Host, HostError
+from ortolan.plan import Shipment
 from ortolan.recipe.fleet import NamedDevice
 from ortolan.recipe.project import Project
 from ortolan.sources import Job, job
@@ -172,6 +173,20 @@ def test_an_emulated_machine_is_no_device(pi: Job) -> None:
         assert Visits([visit], []).judged(pi, gates, {}, FP32)[-1].outcome is outcome
 
 
+def test_a_device_of_another_target_is_said_to_be_one(pi: Job) -> None:
+    """As ``--host all`` names it; nothing is done there, and ``on-device`` stays what it was."""
+    about = {"machine": "aarch64", "bits": 64, "kernel": "Linux 6", "onnxruntime": {"version": "1.31.1", "why": ""}}
+    orin = Device(NamedDevice("orin", "nvidia@orin", target="jetson-orin"), NOBODY, about)
+    gates = [Gate("size", "shipped", PASS), Gate("on-device", "shipped", NOT_RUN, why="not seen")]
+    ship: Shipment = SimpleNamespace(verify={}, made=[None] * len(pi.target.recipe.outputs.tables()))  # type: ignore[assignment]  # no device is there for it
+    visits = There([orin]).plan(pi, ship, "tag")
+    assert visits.steps() == []
+    found = visits.judged(pi, gates, {}, FP32)
+    assert [gate.name for gate in found] == ["size", "device orin", "on-device"]
+    assert (found[1].outcome, found[2]) == (NOT_RUN, gates[1])
+    assert found[1].why == "is a jetson-orin (recipes/fleet.toml), not raspberry-pi-5: nothing was sent there"
+
+
 def test_what_identifies_a_device_is_all_that_it_says() -> None:
     about = ORIN | {"machine": "aarch64", "processor": "", "python": {"path": "/a/python", "version": "3.10"}, "packages": {}}
     told = about | {"onnxruntime": {"version": "1.20.1"}, "board": "", "system": "", "kernel": "Linux 6", "unit": "1"}
@@ -182,6 +197,7 @@ def test_what_identifies_a_device_is_all_that_it_says() -> None:
         {"unit": "2"},
         {"kernel": "Linux 7"},
         {"gpu": {}},
+        {"driver": "NVRM version: 570"},
     ]
     keys = [Device(NamedDevice("one", "one"), there, told | more).runtime.fingerprint for more in other]
     assert len(set(keys)) == len(keys)

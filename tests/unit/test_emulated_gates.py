@@ -150,6 +150,28 @@ def test_the_device_gate_tells_what_was_emulated_and_what_not() -> None:
     assert "speed" in found[-1].why
 
 
+LATE = Result(STEP, error=StepError("the step's process was still running after its time limit of 300 s and was ended"))
+CRASH = Result(STEP, error=StepError("the step's process died of signal 11 (SIGSEGV)"))
+
+
+@elsewhere
+@pytest.mark.parametrize(
+    ("older", "newer", "measured", "why"),
+    [
+        (of({}), LATE, "emulated: 1.20.1", "speed, memory"),
+        (CRASH, of({}), "emulated: 1.31.1", "speed, memory"),
+        (LATE, LATE, "", "not on linux/arm64; the model takes too long under emulation"),
+        (CRASH, CRASH, "", "not on linux/arm64; see load@1.20.1 arm64"),
+    ],
+)
+def test_a_version_whose_check_was_given_up_was_not_emulated(older: Result, newer: Result, measured: str, why: str) -> None:
+    later = fakes.write("y")
+    checks, results = {"1.20.1": STEP, "1.31.1": later}, {STEP.id: older, later.id: newer}
+    found = Emulation().judged(for_target("arm64-cpu"), [SIZE, DEVICE], checks, results, "fp32")
+    assert (found[-1].name, found[-1].outcome, found[-1].measured) == ("on-device", NOT_RUN, measured)
+    assert why in found[-1].why
+
+
 @elsewhere
 def test_where_nothing_could_be_emulated_the_device_gate_says_why() -> None:
     lacking = dict.fromkeys(("onnxruntime-1.20.1@arm64", "onnxruntime-1.31.1@arm64"), "no qemu; apt-get install qemu-user-static")

@@ -28,6 +28,11 @@ def fits(name: str, job: Job, measured: str, problems: Sequence[str]) -> Gate:
     return judge(f"device {name}", SHIPPED, not problems, measured, limit, "; ".join(problems))
 
 
+def elsewhere(name: str, target: str, job: Job) -> Gate:
+    """Of a device that was named for all targets of a build, and is another one's."""
+    return unseen(f"device {name}", f"is a {target} (recipes/fleet.toml), not {job.target.name}: nothing was sent there")
+
+
 def checked(name: str, title: str, job: Job, version: str, result: Result, precision: Precision) -> list[Gate]:
     """The gates of a step that ran ``verify`` on a device of this ``name``, on what ships."""
     at = f"{version} {name}"

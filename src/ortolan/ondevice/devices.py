@@ -122,21 +122,23 @@ class DeviceRuntime(Runtime):
 
 
 @contextmanager
-def reached(devices: Sequence[NamedDevice], jobs: Sequence[Job], emulators: Emulators) -> Iterator[list[Device]]:
+def reached(devices: Sequence[NamedDevice], emulators: Emulators) -> Iterator[list[Device]]:
     """Ask all devices what they are, until the end of the block. OrtolanError when one does not answer: then nothing is built."""
-    asked = [key for key in LIBRARIES if any(key in job.target.recipe.outputs.tables() for job in jobs)]
     with ExitStack() as stack:
         found = []
         for named in devices:
             host = stack.enter_context(reach(named, emulators))
-            found.append(Device(named, host, describe_device(host, asked)))
+            found.append(Device(named, host, describe_device(host)))
         yield found
 
 
-def describe_device(host: Host, libraries: Sequence[str]) -> dict[str, Any]:
-    """What a device says of itself in the environment that steps have. HostError."""
+def describe_device(host: Host) -> dict[str, Any]:
+    """What a device says of itself in the environment that steps have. HostError.
+
+    It is asked of everything, whatever is built: what it says is part of keys, and must not depend on what else a command names.
+    """
     errand = Errand(
-        command=(PYTHON, "-s", _IDENTITY.name, *libraries),
+        command=(PYTHON, "-s", _IDENTITY.name, *LIBRARIES),
         files={path.name: path for path in (_IDENTITY, _ABOUT, _KIT)},
         limit=_LIMIT,
         outputs=("said.json", "log.txt"),

@@ -49,7 +49,8 @@ class There:
         """What is to be done on all of them."""
         visits = [Visit(one, one.problems(job), None) for one in self.devices if one.serves(job)]
         checks = [replace(one, check=None if one.problems else _check(job, ship, one.device, self.limit)) for one in visits]
-        return Visits(checks, engines(job, ship, self._fitting(job), tag, self.limit))
+        others = [one for one in self.devices if not one.serves(job)]
+        return Visits(checks, engines(job, ship, self._fitting(job), tag, self.limit), others)
 
     def with_engines(self, job: Job, ship: Shipment, tag: str, results: Results) -> Shipment:
         """What ships, with the engines that devices built among the files of the outputs that asked for them."""
@@ -66,10 +67,11 @@ class There:
 
 @dataclass(frozen=True)
 class Visits:
-    """What is to be done on devices for one job."""
+    """What is to be done on devices for one job; ``others`` are of another target, which is said of them."""
 
     visits: Sequence[Visit]
     engines: Sequence[Engine]
+    others: Sequence[Device] = ()
 
     def steps(self) -> list[Step]:
         """All of them."""
@@ -77,9 +79,10 @@ class Visits:
 
     def judged(self, job: Job, gates: Sequence[Gate], results: Results, precision: Precision) -> list[Gate]:
         """The gates of what ships with those of the devices before ``on-device``, which tells of them."""
-        if not self.visits:
+        if not self.visits and not self.others:
             return list(gates)
         more = [found for one in self.visits for found in _visited(one, job, results, precision)]
+        more += [judge.elsewhere(one.name, one.named.target, job) for one in self.others]
         seen = [one.device for one in self.visits if not one.device.named.machine and not _failed(more, one.device)]
         unfit = "; ".join(f"{one.device.name} does not fit: see its gate" for one in self.visits if one.problems)
         gates = [replace(one, why=unfit) if one.name == "engine" and unfit else one for one in gates]

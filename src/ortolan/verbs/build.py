@@ -15,6 +15,8 @@ from ..artifact import Outcome
 from ..build import Built, build
 from ..cache import Cache
 from ..errors import GateError
+from ..place import HostError
+from ..recipe.fleet import NamedDevice
 from ..recipe.project import Project
 from ..recipe.waiver import FOLDER
 from ..report import coloured
@@ -45,7 +47,9 @@ def run(
     picked = pick.jobs(project, targets, models)
     options = pick.options(root, cache, jobs, emulation=emulated)
     if hosts:
-        options = replace(options, devices=pick_devices(project, hosts, python, targets), device_limit=limit)
+        devices = pick_devices(project, hosts, python, targets)
+        _refuse_others(devices, hosts, picked)
+        options = replace(options, devices=devices, device_limit=limit)
     runtimes = [path for one in picked for path in carried.looks_at(root / "build" / one.target.name)]
     before |= _sources(picked) | fresh.look(runtimes, [])
     with shown(as_json=as_json) as emit:
@@ -62,6 +66,16 @@ def run(
             fresh.remember(record, said, before | _made(built, cache))
     else:
         raise Exit(code=max(error.exit_code for one in built if not one.ok for error in one.errors or [GateError("")]))
+
+
+def _refuse_others(devices: Sequence[NamedDevice], words: Sequence[str], jobs: Sequence[Job]) -> None:
+    """HostError for a device that was named by its own name, and is none of the targets: nothing would be done there."""
+    targets = list(dict.fromkeys(job.target.name for job in jobs))
+    for one in devices:
+        if one.name in words and one.target not in {"", *targets}:
+            what = f"is a {one.target} (recipes/fleet.toml), not {' or '.join(targets)}"
+            hint = f"./inv build --target {one.target} --host {one.name}, or change its target in the fleet file"
+            raise HostError(what, where=one.name, hint=hint)
 
 
 def _text(one: Built, root: Path) -> str:

@@ -108,6 +108,11 @@ def gpu() -> dict[str, Any]:
         return {"gpu": "", "compute_capability": "", "multiprocessors": 0, "cuda": "", "why": str(error)}
 
 
+def driver(machine: Any) -> str:
+    """NVIDIA's kernel module, in its own words: its version, and the compiler that made it; empty where there is none."""
+    return str(machine.text("proc/driver/nvidia/version"))
+
+
 def main(libraries: Sequence[str]) -> int:
     """Print everything."""
     machine = about.Machine(Path("/"))
@@ -126,7 +131,8 @@ def main(libraries: Sequence[str]) -> int:
         "packages": packages(),
         "onnxruntime": onnxruntime(),
         "libraries": {name: library(name) for name in libraries},
-        "gpu": gpu() if libraries else {},
+        "gpu": gpu(),
+        "driver": driver(machine),
     }
     print(json.dumps(told, indent=1))
     return 0
