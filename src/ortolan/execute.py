@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -18,11 +19,13 @@ from .disk import alive, check_room, copied, disk
 from .errors import CorruptObject, OrtolanError, StepError
 from .events import Emit, Event
 from .place import Local, Place, Reply
+from .place.reply import end_of
 from .runtime import Runtime, broken
 from .sandbox import Fetch, prepare
 from .step import Ref, Step, Tree, in_order
 from .store import Action, Output, Store
 
+_TOLD = 1 << 16  # bytes of a log's end
 _LARGE = 500_000_000  # bytes; a session of ONNX Runtime may need twice as much for a while
 
 
@@ -293,9 +296,19 @@ def sweep(work: Path) -> None:
 
 
 def _put_all(store: Store, step: Step, out: Path) -> dict[str, Output]:
+    """Keep what the step left. StepError for more or less than it declares, and for what is no plain file.
+
+    A link may lead to what the step itself could not read, and nobody ends a read from a pipe.
+    """
     declared = contract(step.stage)
-    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and not path.is_symlink()}
-    found = set() if out.is_symlink() else found  # a link may lead to what the step itself could not read
+    inside = sorted(out.rglob("*")) if out.is_dir() and not out.is_symlink() else [out]
+    left = {path.relative_to(out.parent).as_posix(): path.lstat().st_mode for path in inside if os.path.lexists(path)}
+    if strange := sorted(name for name, mode in left.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))):
+        raise StepError(
+            f"stage {step.stage} left what is no plain file: {', '.join(strange)}", where=step.label,
+            hint="only code in the model's own files does such things: look at who made them",
+        )  # fmt: skip
+    found = {name.removeprefix(f"{out.name}/") for name, mode in left.items() if stat.S_ISREG(mode)}
     missing = set(declared.outputs) - declared.optional_outputs - found
     if missing or found - set(declared.outputs):
         raise StepError(
@@ -336,11 +349,28 @@ def _source(source: Tree, path: str, *, shared: bool) -> Fetch:
 
 def _keep(folder: Path, kept: Path) -> Path:
     shutil.rmtree(kept, ignore_errors=True)
+    _own(folder)
     folder.rename(kept)
     return kept
 
 
+def _own(folder: Path) -> None:
+    """Let no name in a folder that stays be the user's file or the store's: copies stay, or nothing where the disk is full."""
+    for path in sorted(folder.rglob("*")):
+        about = path.lstat()
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink == 1:
+            continue
+        handle, own = tempfile.mkstemp(dir=folder)
+        os.close(handle)
+        try:
+            shutil.copyfile(path, own)
+            Path(own).replace(path)
+        except OSError:
+            Path(own).unlink()
+            path.unlink()
+
+
 def _crashed(step: Step, crash: str, kept: Path) -> StepError:
-    lines = (kept / "log.txt").read_text(errors="replace").strip().splitlines()
+    lines = end_of(kept / "log.txt", _TOLD).decode(errors="replace").strip().splitlines()
     why = "\n       ".join(["the log ends with:", *lines[-8:]]) if lines else "it printed nothing"
     return StepError(crash, where=step.label, why=why, hint=f"the step's folder with its inputs and log.txt is kept: {kept}")

@@ -18,6 +18,8 @@ _FRESH = 2 * 10**9
 """Nanoseconds: a file that was written so shortly before it is read could be written again in the same tick of its clock."""
 
 _found: dict[_Identity, str] = {}
+_linked: dict[Path, tuple[Path, _Identity]] = {}
+"""The names that ``link`` made: the file that each is another name of, and what it was then."""
 
 
 def of_file(path: Path) -> str:
@@ -42,25 +44,37 @@ def settle(path: Path) -> None:
 def link(path: Path, to: Path, wanted: str) -> bool:
     """Make ``to`` another name of the file ``path``; False, and no file there, where that cannot be or its digest is another.
 
-    It cannot be on another disk, or where the system keeps users from linking to each other's files.
+    It cannot be on another disk, or where the system keeps users from linking to each other's files. Where ``path`` is a symbolic
+    link, ``to`` becomes a name of the file that it leads to: os.link would name the link itself (link(2)).
     """
+    real = Path(os.path.realpath(path))
     try:
-        os.link(path, to, follow_symlinks=True)
+        os.link(real, to)
     except OSError:
         return False
-    if of_file(to) == wanted and _identity(to) in _found:
+    if of_file(to) == wanted and (now := _identity(to)) in _found:
+        _linked[to] = (real, now)
         return True
     to.unlink()
     return False
 
 
 def changed(path: Path) -> bool:
-    """Whether a file that ``link`` made was written to since; one that was removed was not."""
-    try:
-        about = path.stat()
-    except FileNotFoundError:
+    """Whether a file that ``link`` made was written to since, under this name or the one that it was given beside.
+
+    A name that is gone by now, or is another file's, tells nothing; one that ``link`` did not make has not changed.
+    """
+    if path not in _linked:
         return False
-    return about.st_nlink > 1 and about.st_size >= LARGE and _identity(path) not in _found
+    real, before = _linked[path]
+    return any(now[:2] == before[:2] and now != before for now in map(_identity_or_none, (path, real)) if now)
+
+
+def _identity_or_none(path: Path) -> _Identity | None:
+    try:
+        return _identity(path)
+    except OSError:
+        return None
 
 
 def _identity(path: Path) -> _Identity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +77,8 @@ class Store:
         return self.root / "parts"
 
     def put(self, source: Path) -> Output:
-        """Copy a file in and return its digest and size. StoreError when the disk is full."""
+        """Copy a file in and return its digest and size. StoreError when the disk is full, and for what is no plain file."""
+        _plain(source)
         with disk(self.root), self._part() as part:
             found = copied(source, part)
             size = part.stat().st_size
@@ -87,9 +89,9 @@ class Store:
     def take(self, source: Path) -> Output:
         """Move a file in and return its digest and size: one that nobody writes to any more, and that has no other name.
 
-        What has another name, or is on another disk, is copied.
+        What has another name, or is on another disk, is copied. StoreError for what is no plain file.
         """
-        about = source.stat()
+        about = _plain(source)
         if about.st_nlink > 1 or about.st_dev != self._objects.stat().st_dev:
             return self.put(source)
         with disk(self.root):
@@ -199,6 +201,16 @@ class Store:
             owner = part.name.partition("-")[0]
             if owner.isdigit() and not alive(int(owner)):
                 part.unlink(missing_ok=True)
+
+
+def _plain(source: Path) -> os.stat_result:
+    about = source.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise StoreError(
+            "only plain files go into the store", where=str(source), why=f"its mode is {stat.filemode(about.st_mode)}",
+            hint="a stage leaves files: look at the code in the model's own files",
+        )  # fmt: skip
+    return about
 
 
 def _locked(stream: IO[str]) -> bool:

@@ -84,6 +84,55 @@ def test_a_write_through_a_shared_name_is_seen_by_the_next_reader(tmp_path: Path
     assert not known.changed(tmp_path / "one")
 
 
+@pytest.mark.parametrize("absolute", [True, False])
+def test_what_a_symbolic_link_leads_to_is_shared(tmp_path: Path, absolute: bool) -> None:
+    """As git-annex, DVC and the caches of model hubs lay out large files."""
+    kept, shown, out = tmp_path / "annex" / "kept", tmp_path / "models" / "net.data", tmp_path / "out" / "net.data"
+    for folder in (kept.parent, shown.parent, out.parent):
+        folder.mkdir()
+    with kept.open("wb") as stream:
+        stream.truncate(known.LARGE)
+    os.utime(kept, ns=(OLD, OLD))
+    shown.symlink_to(kept if absolute else "../annex/kept")
+    assert known.link(shown, out, digest.of_file(kept))
+    assert not out.is_symlink()
+    assert out.samefile(kept)
+    flip(out)
+    assert known.changed(out)
+
+
+def test_a_link_that_leads_nowhere_is_not_shared(tmp_path: Path) -> None:
+    (tmp_path / "net.data").symlink_to("gone")
+    assert not known.link(tmp_path / "net.data", tmp_path / "out", "sha256:0")
+
+
+@pytest.mark.parametrize("how", ["unlinked", "renamed over", "cut short"])
+def test_a_write_is_seen_also_where_the_shared_name_is_gone(tmp_path: Path, large: Path, how: str) -> None:
+    out = tmp_path / "out"
+    assert known.link(large, out, known.of_file(large))
+    if how == "cut short":
+        os.truncate(out, 100)
+    else:
+        flip(out)
+    if how == "unlinked":
+        out.unlink()
+    elif how == "renamed over":
+        (tmp_path / "new").write_bytes(b"new")
+        (tmp_path / "new").replace(out)
+    assert known.changed(out)
+
+
+def test_a_name_that_only_went_away_or_is_no_link_has_not_changed(tmp_path: Path, large: Path) -> None:
+    out = tmp_path / "out"
+    assert known.link(large, out, known.of_file(large))
+    out.unlink()
+    assert not known.changed(out)
+    assert not known.changed(large)
+    (tmp_path / "new").write_bytes(b"another file")
+    (tmp_path / "new").replace(large)
+    assert not known.changed(out)
+
+
 def test_damage_before_this_process_began_is_seen(tmp_path: Path, large: Path) -> None:
     store = Store(tmp_path / "store")
     found, kept = stored(store, large)

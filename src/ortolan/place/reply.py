@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import digest
+
 _END = "the step's process"
+_LIMIT = 1 << 26  # bytes of a result; the largest that was seen has 400,000
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**27), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 """glibc keeps what a step frees for its next copy of the model, in place of handing it back to the kernel page by page.
 
@@ -69,14 +74,45 @@ def timed_out(limit: float) -> Reply:
 
 
 def reply_in(folder: Path, code: int) -> Reply:
-    """What a step whose process ended with ``code`` left in its folder."""
+    """What a step whose process ended with ``code`` left in its folder; code of a model's may have written it."""
     try:
-        result = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError):
+        result = _result(end_of(folder / "result.json", _LIMIT))
+    except (ValueError, RecursionError):
         return Reply(crash=_ended(code))
     if "error" in result:
-        return Reply(crash=f"{result['error']['type']}: {result['error']['message']}")
+        return Reply(crash=f"{result['error'].get('type')}: {result['error'].get('message')}")
     return Reply(result.get("facts"), result.get("refused"))
+
+
+def _result(data: bytes) -> dict[str, Any]:
+    """What the worker writes: ``facts``, ``refused`` or ``error``. ValueError, or RecursionError, for anything else."""
+    result = json.loads(data)
+    if not isinstance(result, dict) or not result or any(not isinstance(result[key], dict) for key in result):
+        raise ValueError("a result is an object of objects")
+    if "refused" in result and {type(result["refused"].get(key)) for key in ("what", "why", "hint")} != {str}:
+        raise ValueError("a refusal has three texts")
+    digest.canonical(result)
+    return result
+
+
+def end_of(path: Path, limit: int) -> bytes:
+    """The last ``limit`` bytes of a plain file; none of what is missing, a link, a pipe or a folder.
+
+    A step's code can put any of these where its log was: a link to what it could not read itself, a pipe that nobody writes to.
+    """
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        about = os.fstat(opened)
+        if not stat.S_ISREG(about.st_mode):
+            return b""
+        with open(opened, "rb", closefd=False) as stream:
+            stream.seek(max(0, about.st_size - limit))
+            return stream.read(limit)
+    finally:
+        os.close(opened)
 
 
 def _ended(code: int) -> str:
