@@ -29,6 +29,7 @@ from ortolan.place import Host
 from ortolan.platforms import host_platform
 from ortolan.recipe.project import Project
 from ortolan.store import Store
+from ortolan.verbs.last_builds import file_name
 from program import PROGRAM, call, environment
 from ssh_device import SshDevice
 
@@ -174,13 +175,51 @@ def test_bench_on_a_fleet_goes_on_where_one_fails(built: Workspace) -> None:
         good={"host": "device", "target": "x86-cpu", "python": python("1.20.1")},
         bare={"host": "device", "target": "x86-cpu", "python": "/usr/bin/python3"},
         gone={"host": "no-such-host.invalid", "target": "x86-cpu"},
+        pi={"host": "device", "target": "raspberry-pi-5"},
     )
     done = call(built, "bench", "--host", "all", "--model", MODEL, "--seconds", "1")
     (built.root / "recipes" / "fleet.toml").unlink()
     assert done.returncode == 1
     assert "gone  failed  there is no host of that name" in done.stdout
+    pi = f"pi  failed  {MODEL} for raspberry-pi-5 is not built (try ./inv build --target raspberry-pi-5 --model {MODEL})"
+    assert pi in done.stdout.splitlines()
     assert re.search(r"^good +digits-mlp +model\.onnx +int8 .* ms ", done.stdout, re.MULTILINE)
     assert re.search(r"^bare +digits-mlp +model\.onnx +int8 .*No module named", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", ["bench", "tune"])
+def test_a_device_that_is_something_else_or_does_not_answer_is_a_record(built: Workspace, verb: str, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(built.root, root, symlinks=True)
+    project, words = Workspace(root, built.cache, []), (verb, "--target", "x86-cpu", "--model", MODEL, "--seconds", "1")
+    fleet(
+        project,
+        orin={"host": "orin.invalid", "target": "jetson-orin"},
+        gone={"host": "no-such-host.invalid", "target": "x86-cpu"},
+    )
+    done = call(project, *words, "--host", "all", "--json")
+    assert done.returncode == 1
+    told = {one["device"]["name"]: one["error"] for one in json.loads(done.stdout)}
+    assert told["orin"]["what"] == "is a jetson-orin, not x86-cpu"
+    assert told["gone"]["what"].startswith("there is no host of that name")
+    assert told["gone"]["hint"]
+    done = call(project, *words, "--host", "all")
+    assert done.returncode == 1
+    assert "orin  failed  is a jetson-orin, not x86-cpu (try --target jetson-orin)" in done.stdout.splitlines()
+    done = call(project, *words, "--host", "orin")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "orin: is a jetson-orin, not x86-cpu" in done.stderr
+    done = call(project, verb, "--host", "orin")
+    assert done.returncode == 1
+    assert "is not built" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["pi@pi5", "pi pi5", "emulated:arm64", ".hidden", "@"])
+def test_names_of_devices_that_are_no_names_of_files_share_none(device: str) -> None:
+    plain = re.sub(r"\W", "-", device).strip("-")
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*-[0-9a-f]{8}", file_name(device))
+    assert len({file_name(one) for one in (device, plain, "pi-pi5", "pi_pi5")}) == len({device, plain, "pi-pi5", "pi_pi5"})
+    assert file_name("pi-pi5") == "pi-pi5"
 
 
 def test_models_with_weights_of_their_own_are_timed(tmp_path: Path, device: SshDevice) -> None:
@@ -222,7 +261,7 @@ def two_files(folder: Path) -> tuple[Path, Store]:
 
 
 def _step(stage: str, **more: dict[str, str]) -> StepPart:
-    told = {"inputs": {}, "outputs": {}} | more
+    told: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}} | more
     return StepPart(label=f"net: {stage} fp32", stage=stage, source="", runtime="", cpu=[], key="", params={}, **told)
 
 

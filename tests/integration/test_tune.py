@@ -23,7 +23,7 @@ from ortolan import digest
 from ortolan.cache import Cache
 from ortolan.devices.tune_errand import Device, Subject, here, selftest_program, subject
 from ortolan.devices.tune_search import Batch
-from ortolan.devices.tune_settings import DEFAULTS, OPTIMISED, Candidate, Change
+from ortolan.devices.tune_settings import DEFAULTS, OPTIMISED, OPTIMISED_SESSION, Candidate, Change
 from ortolan.devices.tune_statistics import DEFAULT, pairs_needed
 from program import PROGRAM, call, environment
 from ssh_device import SshDevice
@@ -136,8 +136,11 @@ def shipped(one: Mapping[str, Any], folder: Path, build: Subject) -> None:
     """The session.json is a build's: the self-test that bundles carry passes with it."""
     written = json.loads((folder / "session.json").read_text())
     assert written.keys() == build.session.keys()
-    assert written["session_options"] == one["chosen"]["session_options"]
-    assert (folder / OPTIMISED).exists() == (one["chosen"]["file"] == OPTIMISED)
+    optimised = one["chosen"]["file"] == OPTIMISED
+    assert [(folder / name).exists() for name in (OPTIMISED, OPTIMISED_SESSION)] == [optimised] * 2
+    own = json.loads((folder / OPTIMISED_SESSION).read_text()) if optimised else written
+    assert own["session_options"] == one["chosen"]["session_options"]
+    assert not optimised or written["session_options"]["graph_optimization_level"] == "ORT_ENABLE_ALL"
     bundle = folder / "bundle"
     shutil.copytree(build.folder, bundle, dirs_exist_ok=True)
     shutil.copy(folder / "session.json", bundle)
@@ -153,12 +156,17 @@ def test_it_wants_a_build_and_a_number(workspace: Workspace) -> None:
     assert "wants a number" in call(workspace, "tune", "--target", "x86-cpu", "--seconds", "soon").stderr
 
 
-def test_too_short_a_time_is_told_and_the_recipe_stays(built: Workspace) -> None:
+def test_too_short_a_time_is_told_and_the_recipe_stays(built: Workspace, build: Subject) -> None:
+    folder = built.root / "build" / "x86-cpu" / "tune" / build.built.tag / "this-machine"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (OPTIMISED, OPTIMISED_SESSION):
+        (folder / name).write_text("of an earlier tuning")
     done = call(built, "tune", "--target", "x86-cpu", "--model", MODEL, "--seconds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gain over ONNX Runtime's defaults 1×: they stay, there was no time to confirm anything" in done.stdout
     assert re.search(r"--seconds \d+ or more$", done.stdout, re.MULTILINE)
     assert done.stdout.rstrip().endswith("the recipe can stay as it is")
+    assert {path.name for path in folder.iterdir()} == {"session.json", "tune.json"}, "others would not go with them"
 
 
 def test_an_interpreter_without_onnx_runtime_is_named(built: Workspace) -> None:

@@ -94,6 +94,7 @@ def test_without_the_file_there_are_no_devices(tmp_path: Path) -> None:
         ('labels = ["lab"]', 'lables = ["lab"]', "10: device.line-3.lables: unknown key. Did you mean labels?"),
         ("[device.line-3]", "[device.lab]", "7: device.lab: lab is also a label"),
         ("[device.line-3]", "[device.all]", '7: device.all: "all" means every device'),
+        ("[device.line-3]", "[device.this-machine]", '7: device.this-machine: "this-machine" is what results of this machine'),
         ("[device.line-3]", "[device.emulated]", '7: device.emulated: "emulated" means the ARM'),
         ("[device.line-3]", '[device."a b"]', "7: device.'a b': 'a b' is not a name"),
         ("[device.line-3]", "[devices.line-3]", "7: devices: unknown key. Did you mean device?"),

@@ -27,6 +27,7 @@ from ortolan.devices.tune_search import COMBINE, CONFIDENCE, CONFIRM, SCREEN, Ba
 from ortolan.devices.tune_settings import (
     DEFAULTS,
     OPTIMISED,
+    OPTIMISED_SESSION,
     SPINNING,
     Candidate,
     Change,
@@ -350,6 +351,37 @@ def test_the_lines_of_a_recipe_are_the_settings(one: Candidate) -> None:
     assert session_json._options(written.model_dump()) == made["session_options"]
     assert written.config == made["config_entries"]
     assert bool(opens(made, ["model.onnx"])) == (made["file"] != "model.onnx")
+
+
+@pytest.mark.parametrize("more", ["", "1 thread"])
+def test_the_level_of_a_file_optimised_there_stays_out_of_what_ships(more: str) -> None:
+    """As on an x86 machine, where such a file is tried: with its level the model that ships would run unoptimised."""
+    known = {one.name: one for one in singles(Machine(4, 4, "x86_64"), SESSION, ["model.onnx"])}
+    taken = known[OPTIMISED].joined(known[more]) if more else known[OPTIMISED]
+    assert taken is not None
+    found = tuned(taken)
+    assert found.settings["file"] == OPTIMISED
+    assert found.optimised is not None
+    assert found.optimised["session_options"] == found.settings["session_options"]
+    assert found.optimised["session_options"]["graph_optimization_level"] == "ORT_DISABLE_ALL"
+    threads = {"intra_op_num_threads": 1} if more else {}
+    assert found.session["session_options"] == {**DEFAULTS, **threads}
+    assert found.news == bool(more)
+    assert "graph_optimization_level" not in " ".join(advice(found.shipped, found.build.base, {}))
+    assert OPTIMISED_SESSION in opens(found.settings, ["model.onnx"])
+
+
+def test_a_file_that_ships_has_no_session_of_its_own() -> None:
+    found = tuned(TWO)
+    assert found.optimised is None
+    assert found.session["session_options"] == found.settings["session_options"]
+    assert found.news
+
+
+def tuned(taken: Candidate) -> Tuned:
+    """A search that took these settings."""
+    build = Subject(Path(), ANY, ("model.onnx",), SESSION)
+    return Tuned(build, {}, Outcome(taken, "", {}, [], [], {}, [], 0.0), Plan(60, 1, 0.1, 5.0, 0.25), 60)
 
 
 # --- on the device ----------------------------------------------------------------------------------------------------------

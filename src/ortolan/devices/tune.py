@@ -13,7 +13,7 @@ from . import bench
 from .describe import About
 from .tune_errand import Device, Subject
 from .tune_search import CONFIDENCE, Outcome, Plan, Search
-from .tune_settings import RECIPE, Candidate, Machine, opening, recipe, singles
+from .tune_settings import OPTIMISED, RECIPE, Candidate, Machine, opening, recipe, singles
 from .tune_statistics import DEFAULT, Trial
 
 VERSION = 1
@@ -42,16 +42,32 @@ class Tuned:
         return opening(self.build.base, self.outcome.chosen)
 
     @property
+    def shipped(self) -> dict[str, Any]:
+        """What of them is meant for the files that ship: all but what goes with a file that this machine alone has."""
+        return opening(self.build.base, self._shipped)
+
+    @property
+    def _shipped(self) -> Candidate:
+        return Candidate(tuple(one for one in self.outcome.chosen.changes if one.file != OPTIMISED))
+
+    @property
     def news(self) -> bool:
         """Whether the recipe should say something else: others were taken, or its own are slower than the defaults."""
         own = self.outcome.ratios.get(RECIPE) if RECIPE in self.outcome.finalists else None
         slower = own is not None and own.low is not None and own.low > 1
-        return self.outcome.chosen.name not in {DEFAULT, RECIPE} or (self.outcome.chosen.name == DEFAULT and slower)
+        return self._shipped.name not in {DEFAULT, RECIPE} or (self._shipped.name == DEFAULT and slower)
 
     @property
     def session(self) -> dict[str, Any]:
-        """The build's session.json with the settings to take."""
-        taken = self.settings
+        """The build's session.json with the settings to take for the files that ship."""
+        return self._session(self.shipped)
+
+    @property
+    def optimised(self) -> dict[str, Any] | None:
+        """The session.json of the file that this machine alone has; None where it was not taken."""
+        return self._session(self.settings) if self.settings["file"] == OPTIMISED else None
+
+    def _session(self, taken: Mapping[str, Any]) -> dict[str, Any]:
         return {**self.build.session, **{key: taken[key] for key in ("providers", "session_options", "config_entries")}}
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .tune_settings import DEFAULTS, OPTIMISED
+from .tune_settings import DEFAULTS, OPTIMISED, OPTIMISED_SESSION
 
 
 def session_lines(settings: Mapping[str, Any]) -> list[str]:
@@ -34,7 +34,8 @@ def advice(settings: Mapping[str, Any], defaults: Mapping[str, Any], options: Ma
 def opens(settings: Mapping[str, Any], files: Sequence[str]) -> str:
     """Which file is to be opened, where it is not the one that is opened anyway."""
     if settings["file"] == OPTIMISED:
-        return f"open {OPTIMISED}: it is for this machine's processor and this ONNX Runtime alone, and stays out of bundles"
+        own = f"open {OPTIMISED}, as {OPTIMISED_SESSION} beside it says"
+        return f"{own}: it is for this machine's processor and this ONNX Runtime alone, and stays out of bundles"
     return "" if settings["file"] == files[0] else f"open {settings['file']} in place of {files[0]}"
 
 

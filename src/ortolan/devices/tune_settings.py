@@ -21,6 +21,8 @@ DEFAULTS: Mapping[str, Any] = {
 SPINNING = "session.intra_op.allow_spinning"
 """Whether threads that wait for work keep their processor (onnxruntime_session_options_config_keys.h); "1" by default."""
 CPU, OPTIMISED = "CPUExecutionProvider", "optimised.onnx"
+OPTIMISED_SESSION = "optimised.session.json"
+"""How the optimised file is opened: a level of its own, with which the files that ship would run unoptimised."""
 RECIPE = "the recipe's"
 """The name of what the build's own session.json says."""
 _LEVELS = ("extended", "basic", "disable")

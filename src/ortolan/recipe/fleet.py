@@ -18,6 +18,8 @@ FILE = Path("recipes") / "fleet.toml"
 ALL = "all"
 EMULATED, MACHINE = "emulated", "arm64"
 """The host that is no device, but a 64-bit ARM emulated on this machine."""
+HERE = "this-machine"
+"""What results of this machine are called."""
 PYTHON = "python3"
 _NAME = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _HOST = re.compile(r"[^-\s\0][^\s\0]*")
@@ -80,6 +82,8 @@ def _wrong_name(name: str) -> tuple[str, str] | None:
         return f'"{ALL}" means every device', "Choose another name."
     if name == EMULATED:
         return f'"{EMULATED}" means the ARM that this machine emulates', "Choose another name."
+    if name == HERE:
+        return f'"{HERE}" is what results of this machine are called', "Choose another name."
     if not _NAME.fullmatch(name):
         return f"{name!r} is not a name", "Letters and digits, with single dots, dashes or underscores between."
     return None

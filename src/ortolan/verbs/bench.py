@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ from .. import runtime
 from ..artifact import Gate, Outcome
 from ..cache import Cache
 from ..devices import bench, describe, limits
-from ..devices.fleet import Emulators, side_by_side
+from ..devices.fleet import Emulators
 from ..disk import write_json
 from ..errors import GateError
 from ..gates import waive
 from ..gates.bench import on_device
 from ..place import Host
-from ..recipe.fleet import NamedDevice
+from ..recipe.fleet import HERE, NamedDevice
 from ..recipe.project import Project
 from ..report import coloured
 from ..report.tables import gate_table, size, table
@@ -26,14 +28,13 @@ from ..sources import Job
 from ..store import Store
 from . import pick
 from .doctor import emulators, pick_devices
-from .last_builds import file_name, last_builds
+from .last_builds import ask_each, failed, failed_line, file_name, last_builds
 from .lists import dump
 
 Works = Sequence[tuple[Job, bench.Work]]
 """What is timed, with the jobs that it was built by."""
-Found = Iterator[tuple[str, dict[str, Any] | None]]
-"""Documents by the names of devices; None of one that failed."""
-HERE = "this-machine"
+Found = Iterator[tuple[str, dict[str, Any]]]
+"""Documents by the names of devices; of one that failed its error."""
 _BESIDE = ("device", "model", "file", "precision", "beside", "as fast", "half of the rounds")
 _HEADER = ("device", "model", "file", "precision", "p50", "p95", "p99", "runs/s", "sustained", "cold start", "memory", "")
 
@@ -46,26 +47,28 @@ def run(
     project = Project(root)
     devices = pick_devices(project, hosts, python, targets) if hosts else []
     named = list(targets) or list(dict.fromkeys(one.target for one in devices if one.target))
-    jobs = last_builds(root, pick.jobs(project, named, models), models)
+    jobs = pick.jobs(project, named, models)
+    built = last_builds(root, jobs, every=bool(models and not hosts))
     with tempfile.TemporaryDirectory() as scratch:
-        works = [(job, _work(folder, cache, Path(scratch), seconds)) for job, folder in jobs]
+        works = [(job, _work(folder, cache, Path(scratch), seconds)) for job, folder in built]
         here = (_here(job, one, root, cache, python) for job, one in works)
-        found = _on_devices(works, devices, emulators(root, cache)) if hosts else here
-        kept = [_kept(root, name, works, one) for name, one in found]
-    documents = [one for one in kept if one]
+        found = _on_devices(works, devices, jobs, models, emulators(root, cache)) if hosts else here
+        kept = [_kept(root, name, works, one, as_json=as_json) for name, one in found]
+    documents = [one for one in kept if "error" not in one]
     gates = [Gate(**gate) for one in documents for gate in one["gates"]]
     if as_json:
-        dump(documents)
+        dump(kept)
     elif documents:
         print("\n".join(_text(documents, gates)))
-    failed = len(documents) < len(kept) or any("error" in each for one in documents for each in one["results"])
-    return GateError.exit_code if any(gate.outcome is Outcome.FAIL for gate in gates) else int(failed)
+    bad = len(documents) < len(kept) or any("error" in each for one in documents for each in one["results"])
+    return GateError.exit_code if any(gate.outcome is Outcome.FAIL for gate in gates) else int(bad)
 
 
-def _kept(root: Path, name: str, works: Works, found: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A bench with its gates, as it is kept; nothing of a device that failed."""
-    if found is None:
-        return None
+def _kept(root: Path, name: str, works: Works, found: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
+    """A bench with its gates, as it is kept. Of a device that failed nothing is kept, and a line says so."""
+    if "error" in found:
+        print(failed_line(found), file=sys.stderr if as_json else sys.stdout, flush=True)
+        return found
     job, work = next(
         (job, one) for job, one in works if (one.built.target.name, one.built.tag) == (found["target"], found["tag"])
     )
@@ -85,11 +88,14 @@ def _here(job: Job, work: bench.Work, root: Path, cache: Cache, python: str) -> 
     """In the pinned runtime of the fleet's newest version, or in the interpreter that was named."""
     if not python:
         spec = runtime.find(job.runtime(job.target.recipe.runtime.versions[-1]), pick.runtime_folders(root))
-        python = str(runtime.ensure(spec, cache.runtimes, print).interpreter)
+        say = partial(print, file=sys.stderr, flush=True)
+        python = str(runtime.ensure(spec, cache.runtimes, say).interpreter)
     return HERE, bench.result(work, HERE, describe.of_this(python), bench.here(Path(python), work))
 
 
-def _on_devices(works: Works, devices: Sequence[NamedDevice], emulated: Emulators) -> Found:
+def _on_devices(
+    works: Works, devices: Sequence[NamedDevice], jobs: Sequence[Job], models: Sequence[str], emulated: Emulators
+) -> Found:
     """Each device times what is for its target, one after the other; the devices side by side."""
 
     def measure(device: NamedDevice, host: Host) -> list[dict[str, Any]]:
@@ -97,13 +103,10 @@ def _on_devices(works: Works, devices: Sequence[NamedDevice], emulated: Emulator
         own = [work for job, work in works if device.target in {"", job.target.name}]
         return [bench.result(work, device.name, about, bench.on_host(host, work)) for work in own]
 
-    for answer in side_by_side(devices, emulated, measure):
-        if answer.value is None:
-            if len(devices) == 1 and answer.error:
-                raise answer.error
-            print(f"{answer.device.name}  failed  {answer.error.what if answer.error else ''}", flush=True)
-            yield answer.device.name, None
-        yield from ((answer.device.name, one) for one in answer.value or ())
+    built = [job for job, _ in works]
+    for answer in ask_each(devices, jobs, built, models=models, emulators=emulated, do=measure):
+        documents = [failed(answer)] if answer.value is None else answer.value
+        yield from ((answer.device.name, one) for one in documents)
 
 
 def _text(documents: Sequence[Mapping[str, Any]], gates: Sequence[Gate]) -> list[str]:

@@ -11,21 +11,19 @@ from typing import Any
 from .. import runtime
 from ..cache import Cache
 from ..devices import describe
-from ..devices.fleet import side_by_side
 from ..devices.tune import document, tune
 from ..devices.tune_errand import Device, Subject, here, on_host, selftest_program, subject
 from ..devices.tune_recipe import advice, opens
-from ..devices.tune_settings import OPTIMISED
+from ..devices.tune_settings import OPTIMISED, OPTIMISED_SESSION
 from ..disk import write_bytes, write_json
 from ..place import Host
-from ..recipe.fleet import NamedDevice
+from ..recipe.fleet import HERE, NamedDevice
 from ..recipe.project import Project
 from ..report.tables import size, table
 from ..sources import Job
 from . import pick
-from .bench import HERE
 from .doctor import emulators, pick_devices
-from .last_builds import file_name, last_builds
+from .last_builds import ask_each, failed, failed_line, file_name, last_builds
 from .lists import dump
 
 _BUSY = 0.5
@@ -58,18 +56,18 @@ def run(asked: Asked, targets: Sequence[str], models: Sequence[str], hosts: Sequ
     project = Project(asked.root)
     devices = pick_devices(project, hosts, python, targets) if hosts else []
     named = list(targets) or list(dict.fromkeys(one.target for one in devices if one.target))
-    builds = [(job, subject(folder)) for job, folder in last_builds(asked.root, pick.jobs(project, named, models), models)]
-    found = _on_devices(asked, builds, devices) if hosts else _here(asked, builds, python)
-    documents, failed = [], 0
+    jobs = pick.jobs(project, named, models)
+    builds = [(job, subject(folder)) for job, folder in last_builds(asked.root, jobs, every=bool(models and not hosts))]
+    found = _on_devices(asked, builds, devices, jobs, models) if hosts else _here(asked, builds, python)
+    documents = []
     for one in found:
-        failed += one is None
-        if one:
-            documents.append({**one.document, "recipe": list(one.lines)})
-            if not as_json:
-                print("\n".join(_said(one, asked.root)), end="\n\n", flush=True)
+        documents.append({**one.document, "recipe": list(one.lines)} if isinstance(one, Found) else one)
+        text = "\n".join([*_said(one, asked.root), ""]) if isinstance(one, Found) else failed_line(one)
+        if not (as_json and isinstance(one, Found)):
+            print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
     if as_json:
         dump(documents)
-    return int(bool(failed))
+    return int(any("error" in one for one in documents))
 
 
 def _here(asked: Asked, builds: Sequence[tuple[Job, Subject]], python: str) -> Iterator[Found]:
@@ -83,7 +81,13 @@ def _here(asked: Asked, builds: Sequence[tuple[Job, Subject]], python: str) -> I
         yield _tuned(asked, job, build, HERE, device, describe.of_this(named))
 
 
-def _on_devices(asked: Asked, builds: Sequence[tuple[Job, Subject]], devices: Sequence[NamedDevice]) -> Iterator[Found | None]:
+def _on_devices(
+    asked: Asked,
+    builds: Sequence[tuple[Job, Subject]],
+    devices: Sequence[NamedDevice],
+    jobs: Sequence[Job],
+    models: Sequence[str],
+) -> Iterator[Found | dict[str, Any]]:
     """Each device tunes what is for its target, one after the other; the devices side by side."""
 
     def measure(device: NamedDevice, host: Host) -> list[Found]:
@@ -92,13 +96,9 @@ def _on_devices(asked: Asked, builds: Sequence[tuple[Job, Subject]], devices: Se
         own = [one for one in builds if device.target in {"", one[0].target.name}]
         return [_tuned(asked, job, build, device.name, place, about) for job, build in own]
 
-    for answer in side_by_side(devices, emulators(asked.root, asked.cache), measure):
-        if answer.value is None:
-            if len(devices) == 1 and answer.error:
-                raise answer.error
-            print(f"{answer.device.name}  failed  {answer.error.what if answer.error else ''}", file=sys.stderr, flush=True)
-            yield None
-        yield from answer.value or ()
+    built, tools = [job for job, _ in builds], emulators(asked.root, asked.cache)
+    for answer in ask_each(devices, jobs, built, models=models, emulators=tools, do=measure):
+        yield from [failed(answer)] if answer.value is None else answer.value
 
 
 def _tuned(asked: Asked, job: Job, build: Subject, name: str, device: Device, about: describe.About) -> Found:
@@ -107,9 +107,12 @@ def _tuned(asked: Asked, job: Job, build: Subject, name: str, device: Device, ab
     own = document(found, name, about)
     folder = asked.root / "build" / own["target"] / "tune" / own["tag"] / file_name(name)
     options = {one.name: one.options for one in job.target.recipe.provider}
-    lines = advice(found.settings, build.base, options) if found.news else []
-    if found.settings["file"] == OPTIMISED:
+    lines = advice(found.shipped, build.base, options) if found.news else []
+    for file in (OPTIMISED, OPTIMISED_SESSION):
+        (folder / file).unlink(missing_ok=True)
+    if found.optimised:
         write_bytes(folder / OPTIMISED, device.optimised(build, 60.0 + asked.seconds))
+        write_json(folder / OPTIMISED_SESSION, found.optimised)
     write_json(folder / "session.json", found.session)
     write_json(folder / "tune.json", {**own, "recipe": lines})
     return Found(own, folder, lines, build.files)
