@@ -3,6 +3,8 @@ package model
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -36,8 +38,8 @@ func acquire(library string) error {
 	if environment.users > 0 && !ort.IsInitialized() {
 		return errGone
 	}
-	if environment.ours && library != "" && library != environment.library {
-		return fmt.Errorf("ONNX Runtime is already loaded from %s, and a process has only one; asked for %s", environment.library, library)
+	if environment.ours && library != "" && !sameFile(library, environment.library) {
+		return fmt.Errorf("ONNX Runtime is already loaded from %s, and a process has only one: close its models before %s is opened, or give NewModel the one that is loaded", environment.library, library)
 	}
 	if !ort.IsInitialized() {
 		if err := open(library); err != nil {
@@ -46,6 +48,27 @@ func acquire(library string) error {
 	}
 	environment.users++
 	return nil
+}
+
+// beside is the whole path of a file in the folder of the model: the loader looks for a mere name among the system's libraries.
+func beside(modelPath, file string) (string, error) {
+	return filepath.Abs(filepath.Join(filepath.Dir(modelPath), file))
+}
+
+// sameFile says whether two paths lead to one file. Names that the system's loader looks up are compared as they are.
+func sameFile(one, other string) bool {
+	if one == other {
+		return true
+	}
+	if filepath.Base(one) == one || filepath.Base(other) == other {
+		return false
+	}
+	first, err := os.Stat(one)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(other)
+	return err == nil && os.SameFile(first, second)
 }
 
 func open(library string) error {
@@ -57,6 +80,9 @@ func open(library string) error {
 		return fmt.Errorf("ONNX Runtime cannot be opened from %s (it must be 1.%d or newer): %w", library, leastAPI, err)
 	}
 	environment.ours, environment.library = true, library
+	if whole, err := filepath.Abs(library); err == nil && filepath.Base(library) != library {
+		environment.library = whole
+	}
 	return nil
 }
 

@@ -21,6 +21,7 @@ from conftest import ROOT, Workspace
 from ortolan import manifest, runtime
 from ortolan.cache import Cache, user_cache
 from ortolan.manifest import ProviderPart, TensorPart
+from ortolan.outputs.reduced_runtime import LIBRARY
 from ortolan.package.context import context
 from ortolan.package.render import render
 from ortolan.recipe.go_binding import MODULE, find, minor
@@ -119,10 +120,12 @@ class Builds:
     folders: Mapping[str, Path]
     place: Path
 
-    def go(self, name: str, oldest: str, inputs: Sequence[TensorPart] | None = None, **options: str) -> Path:
+    def go(
+        self, name: str, oldest: str, inputs: Sequence[TensorPart] | None = None, *, carries: bool = False, **options: str
+    ) -> Path:
         """The Go folder for a fleet with this oldest runtime, beside the model and its golden samples.
 
-        ``inputs`` and session ``options`` stand in for those of the build.
+        ``inputs`` and session ``options`` stand in for those of the build; ``carries``: as if it had an ONNX Runtime of its own.
         """
         made = manifest.read(self.folders[name] / manifest.NAME)
         target = made.target.model_copy(update={"versions": [oldest, "1.31.1"]})
@@ -130,7 +133,10 @@ class Builds:
         given = {"providers": providers, "session_options": made.signature.session_options | options}
         given |= {} if inputs is None else {"inputs": inputs}
         whole = made.model_copy(update={"target": target, "signature": made.signature.model_copy(update=given)})
-        folder = self.place / name / oldest / "go"
+        if carries:
+            first = made.artifacts[0]
+            whole = whole.model_copy(update={"artifacts": [*made.artifacts, first.model_copy(update={"name": LIBRARY})]})
+        folder = self.place / (f"{name}-carries" if carries else name) / oldest / "go"
         folder.mkdir(parents=True, exist_ok=True)
         for path in (self.folders[name] / "model.onnx", self.folders[name] / "golden.bin"):
             shutil.copy(path, folder.parent)
@@ -184,6 +190,96 @@ def test_what_a_tag_cannot_set_is_said(built: Builds) -> None:
             assert {word for word in [*old, *always] if re.search(rf"(- |Not set: ){word} ", text)} == set(said)
     note = "has API 31; no tag of the binding is known that reaches beyond API 29"
     assert note in (built.go("net", "1.31.1") / "README.md").read_text()
+
+
+ENVIRONMENT = """
+package onnxruntime_go
+
+var path string
+
+func SetSharedLibraryPath(library string) { path = library }
+func InitializeEnvironment() error        { return nil }
+func IsInitialized() bool                 { return path != "" }
+func DestroyEnvironment() error           { path = ""; return nil }
+"""
+"""In place of the binding: it opens nothing and remembers the path."""
+PATHS = """
+package model
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const leastAPI = 17
+
+func TestPaths(t *testing.T) {
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, link, other := filepath.Join(folder, "own.so"), filepath.Join(folder, "link.so"), filepath.Join(folder, "other.so")
+	for _, path := range []string{own, other} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(own, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chdir(folder); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := beside("model.ort", "own.so"); err != nil || found != own {
+		t.Fatalf("beside a mere name: %s, %v", found, err)
+	}
+	for _, path := range []string{"./own.so", own, link, "../" + filepath.Base(folder) + "/own.so", ""} {
+		if err := acquire(path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, path := range []string{other, "own.so", filepath.Join(folder, "nowhere.so")} {
+		err := acquire(path)
+		if err == nil || !strings.Contains(err.Error(), "already loaded from "+own+",") || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for range [5]int{} {
+		if err := release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := acquire(other); err != nil {
+		t.Error(err)
+	}
+}
+"""
+
+
+def test_one_library_by_several_paths_is_one(tmp_path: Path) -> None:
+    if not shutil.which("go"):
+        pytest.skip("Go is not installed")
+    shutil.copy(TEMPLATES / "environment.go", tmp_path)
+    files = {
+        "paths_test.go": PATHS,
+        "go.mod": f"module model\n\ngo 1.19\n\nrequire {MODULE} v0.0.0\n\nreplace {MODULE} => ./binding\n",
+        "binding/binding.go": ENVIRONMENT,
+        "binding/go.mod": f"module {MODULE}\n\ngo 1.19\n",
+    }
+    (tmp_path / "binding").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(["go", "test", "-count=1", "."], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_build_that_carries_a_library_is_well_formed(built: Builds) -> None:
+    for oldest in FLEETS:
+        go = built.go("net", oldest, carries=True)
+        assert gofmt(go) == "", oldest
+        assert f'beside(modelPath, "{LIBRARY}")' in (go / "model.go").read_text()
 
 
 # --- with the binding ------------------------------------------------------------------------------------------------
@@ -317,3 +413,50 @@ def test_wrong_golden_samples_fail(built: Builds, source: Source) -> None:
         (folder / "other.bin").write_bytes(data[:at] + changed.to_bytes(4, "little") + data[at + 4 :])
         passed, said = go_test(go, "1.20.1", "-run", "TestGolden", GOLDEN=str(folder / "other.bin"), GOLDEN_EXACT=exact)
         assert passed == passes, said
+
+
+CARRIED = """
+package model
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCarried(t *testing.T) {
+	if err := os.Chdir(".."); err != nil {
+		t.Fatal(err)
+	}
+	own, err := filepath.Abs("libonnxruntime.so")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"model.onnx", "go/../model.onnx"} {
+		m, err := NewModel("", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil || !strings.Contains(string(maps), own) {
+		t.Errorf("%s is not loaded: %v", own, err)
+	}
+	_, err = NewModel(os.Getenv("ONNXRUNTIME_LIBRARY"), "model.onnx")
+	if err == nil || !strings.Contains(err.Error(), "already loaded from "+own) {
+		t.Errorf("another library: %v", err)
+	}
+}
+"""
+
+
+def test_a_carried_library_is_the_one_beside_the_model(built: Builds, source: Source) -> None:
+    """With a path that is a mere name, too: the loader would look for its library among the system's."""
+    oldest = fleets()[-1]
+    go = prepared(built.go("net", oldest, carries=True), source, oldest)
+    shutil.copy(library("1.31.1"), go.parent / LIBRARY)
+    (go / "carried_test.go").write_text(CARRIED)
+    passed, said = go_test(go, "1.31.1", "-run", "TestCarried")
+    assert passed, said
