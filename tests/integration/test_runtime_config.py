@@ -233,7 +233,9 @@ def test_a_given_configuration_with_a_slip_is_refused(workspace: Workspace) -> N
     built(workspace, small(workspace, "net", CONV))
     for text, said in (
         (b"ai.onnx;13;Abz\n", "c:1: unknown operator 'Abz' of ai.onnx. Did you mean Abs?"),
-        (b"ai.onnx;13\n", "c:1: not a line of a configuration"),
+        (b"ai.onnx;13;Abs\nai.onnx;13\n", "c:2: not a line of a configuration"),
+        (b"# nothing yet\n", "c: the configuration names no operators"),
+        (b"!globally_allowed_types;flaot\nai.onnx;13;Abs\n", "c:1: !globally_allowed_types; names an unknown type 'flaot'."),
         (b"\xff", "no configuration that can be read"),
     ):
         (workspace.root / "c").write_bytes(text)

@@ -25,6 +25,7 @@ def told(text: str, version: str = "1.21.0", **more: frozenset[str]) -> list[str
         ("ai.onnx;99;Conv", "Conv of ai.onnx has no kernel for opset 99: they are for 1 to 22"),
         ('ai.onnx;11;Conv{"inputs": {"0": ["flaot"]}}', "Conv has an unknown type 'flaot'. Did you mean float?"),
         ("com.example;1;Gear", "unknown domain 'com.example' of Gear."),
+        ("!globally_allowed_types;float,flaot", "!globally_allowed_types; names an unknown type 'flaot'. Did you mean float?"),
     ],
 )
 def test_a_slip_is_named_with_its_line_and_the_nearest_word(line: str, slip: str) -> None:
@@ -32,6 +33,38 @@ def test_a_slip_is_named_with_its_line_and_the_nearest_word(line: str, slip: str
         check_known(f"# ours\nai.onnx;14;Reshape\n{line}\n", "fielded.config")
     assert caught.value.what.splitlines() == [f"fielded.config:3: {slip}"]
     assert "pass over what they do not know" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("ai.onnx;14;Reshape\n\nai.onnx;13\n", "c:3: not a line of a configuration"),
+        ("ai.onnx;14;Reshape\nai.onnx;13;Relu,\n", "c:2: an operator has no name"),
+        ('ai.onnx;11;Conv\nai.onnx;22;Conv{"inputs": {"0": ["float"]}}\n', "c:2: ai.onnx Conv has inputs 0: float here"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_own_line(text: str, what: str) -> None:
+    with pytest.raises(OrtolanError) as caught:
+        check_known(text, "c")
+    assert str(caught.value).startswith(what)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# ours\n\n  # nothing yet\n", "!globally_allowed_types;float\n"])
+def test_a_configuration_without_operators_is_refused(text: str) -> None:
+    """ONNX Runtime's tools would take it for all operators."""
+    with pytest.raises(OrtolanError) as caught:
+        check_known(text, "c")
+    assert str(caught.value).startswith("c: the configuration names no operators")
+    assert "!no_ops_specified_means_all_ops_are_required" in caught.value.hint
+
+
+def test_what_is_known_passes() -> None:
+    for text in (
+        "!no_ops_specified_means_all_ops_are_required\n",
+        "!globally_allowed_types;float,int8_t\nai.onnx;13;Relu\n",
+        '# ours\nai.onnx;11;Conv{"inputs": {"0": ["float"]}}\nai.onnx;14;Reshape\n',
+    ):
+        check_known(text, "c")
 
 
 def test_all_slips_are_told_at_once() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ..recipe.nearest import did_you_mean
 from ..stages.lib.kernel_table import Form, KernelTable
 from ..stages.lib.kernel_table import read as read_table
 from .config import Operator, read
+from .config_form import ALLOWED, EVERYTHING
 from .config_types import KNOWN, Types, each
 
 _FOLDER = Path(__file__).resolve().parents[1] / "kernels"
@@ -64,8 +65,13 @@ def _plain(name: str) -> str:
 def check_known(text: str, where: str) -> None:
     """OrtolanError that names, line by line, each operator, opset and type of a configuration which no version on file knows.
 
-    ONNX Runtime's own tools pass over what they do not know, so that a slip makes a runtime without the operator.
+    ONNX Runtime's own tools pass over what they do not know, so that a slip makes a runtime without the operator; and one
+    without operators they take to mean all. The same for a text that cannot be read or that names none.
     """
+    whole = read(text, where)
+    if not whole.operators and not whole.everything:
+        hint = f"name some, as in ai.onnx;13;Relu; a runtime with all of them is the line {EVERYTHING}"
+        raise OrtolanError("the configuration names no operators", where=where, why="nothing would be built by it", hint=hint)
     mistakes = [f"{where}:{number}: {slip}" for number, line in enumerate(text.splitlines(), 1) for slip in _slips(line, where)]
     if mistakes:
         known = list(tables())
@@ -75,12 +81,18 @@ def check_known(text: str, where: str) -> None:
 
 def _slips(line: str, where: str) -> Iterator[str]:
     config = read(line, where)
+    yield from (f"{ALLOWED} names an {slip}" for slip in _unknown(config.allowed or ()))
     for one in sorted(config.operators):
         if slip := _slip(one):
             yield slip
     for domain, name in sorted(config.types):
-        for unknown in sorted(kind for kind in each(config.types[domain, name]) - KNOWN if "<" not in kind):
-            yield f"{name} has an unknown type '{unknown}'. {did_you_mean(unknown, sorted(KNOWN))}".rstrip()
+        yield from (f"{name} has an {slip}" for slip in _unknown(each(config.types[domain, name])))
+
+
+def _unknown(types: Iterable[str]) -> Iterator[str]:
+    """What is no type of tensors; those of maps and sequences are left to ONNX Runtime."""
+    for name in sorted(name for name in types if name not in KNOWN and "<" not in name):
+        yield f"unknown type '{name}'. {did_you_mean(name, sorted(KNOWN))}".rstrip()
 
 
 def _slip(one: Operator) -> str:

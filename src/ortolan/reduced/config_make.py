@@ -81,9 +81,8 @@ def _given(path: Path) -> Config:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OrtolanError("no configuration that can be read", where=str(path), why=str(error)) from error
-    config = read(text, str(path))
     check_known(text, str(path))
-    return config
+    return read(text, str(path))
 
 
 def _kernels(one: Need, version: str) -> Gate:
