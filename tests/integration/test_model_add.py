@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +59,52 @@ def test_a_refused_file_leaves_nothing(workspace: Workspace, tmp_path: Path) -> 
     with pytest.raises(OrtolanError):
         add(workspace, file)
     assert not list((workspace.root / "recipes" / "models").glob("broken*"))
+
+
+def test_a_copy_that_fails_leaves_nothing(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two copies ends half-way, as on a disk that is full; then the recipe cannot be written."""
+    file = models.write(models.convnet(), tmp_path / "elsewhere" / "net.onnx")
+    (file.parent / "net.onnx.data").write_bytes(bytes(100))
+    copyfile, before = shutil.copyfile, set((workspace.root / "recipes" / "models").iterdir())
+
+    def full(source: Path, to: Path, **_: Any) -> None:
+        copyfile(source, to)
+        if source.name.endswith(".data"):
+            os.truncate(to, 50)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def no_room(path: Path, _: bytes) -> None:
+        raise OrtolanError("cannot write", where=str(path))
+
+    for name, instead in (("shutil.copyfile", full), ("write_bytes", no_room)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"ortolan.verbs.model_add.{name}", instead)
+            with pytest.raises(OrtolanError, match="cannot write"):
+                add(workspace, file)
+        assert set((workspace.root / "recipes" / "models").iterdir()) == before
+
+
+def test_what_a_kill_left_is_swept_and_whole_copies_are_taken(workspace: Workspace, tmp_path: Path) -> None:
+    file, beside = models.write(models.convnet(), tmp_path / "elsewhere" / "net.onnx"), workspace.root / "recipes" / "models"
+    (beside / ".part-999999999-net.onnx").write_bytes(b"half")
+    shutil.copyfile(file, beside / "net.onnx")
+    add(workspace, file)
+    assert not list(beside.glob(".part-*"))
+
+
+def test_the_graph_of_a_saved_model_stands_for_its_folder(workspace: Workspace, tmp_path: Path) -> None:
+    folder, names = tmp_path / "words", (b"best", b"scores")
+    entries = b"".join(b"\x2a" + bytes([len(one) + 2]) + b"\x0a" + bytes([len(one)]) + one for one in names)
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01\x12" + bytes([len(entries)]) + entries)
+    (folder / "variables" / "variables.index").write_bytes(b"i")
+    model_add.run(workspace.root, str(folder / "saved_model.pb"), "", "", as_json=True, cache=workspace.cache)
+    beside = workspace.root / "recipes" / "models"
+    assert tomllib.loads((beside / "words.toml").read_text())["source"]["file"] == "words"
+    assert (beside / "words" / "variables" / "variables.index").read_bytes() == b"i"
+    (beside / "words.toml").unlink()  # as if the process had been killed before it was written
+    model_add.run(workspace.root, str(folder), "", "", as_json=True, cache=workspace.cache)
+    assert (beside / "words.toml").exists()
 
 
 def test_a_name_that_cannot_be_part_of_a_tag_is_refused(workspace: Workspace, tmp_path: Path) -> None:

@@ -50,7 +50,13 @@ def test_a_saved_model_is_all_its_files_whether_the_folder_is_named_or_its_graph
     assert (whole.name, set(whole.files.source)) == (
         "speech-model", {"Speech Model/saved_model.pb", "Speech Model/variables/variables.index"},
     )  # fmt: skip
-    assert set(model_from_file(folder / "saved_model.pb").files.source) == {"saved_model.pb", "variables/variables.index"}
+    by_graph = model_from_file(folder / "saved_model.pb")
+    assert (by_graph.name, set(by_graph.files.source)) == (whole.name, set(whole.files.source))
+
+
+def test_the_graph_beside_which_one_stands_is_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(saved(tmp_path / "words"))
+    assert model_from_file(Path("saved_model.pb")).name == "words"
 
 
 def test_signatures_are_read_from_the_file_itself(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ortolan.recipe.sources import Look, recognise
+from ortolan.errors import RecipeError
+from ortolan.recipe.project import model_from_file, named_from
+from ortolan.recipe.sources import Look, Offer, recognise
 from ortolan.recipe.sources.torch_file import kind
 
 LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # the first thing that torch.save wrote before 1.6
@@ -83,3 +85,21 @@ def test_no_bytes_break_it(tmp_path_factory: pytest.TempPathFactory, data: bytes
     else:
         archive(path, **{"data.pkl": data})
     assert kind(Look(path)) in {"state", "object"}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".PT2"])
+def test_a_program_by_another_name_is_no_traceback(tmp_path: Path, suffix: str) -> None:
+    path = archive(tmp_path / f"net{suffix}", archive_format=b"pt2")
+    if suffix == ".PT2":
+        assert model_from_file(path).recipe.source.tells_inputs
+        return
+    with pytest.raises(RecipeError, match="a PyTorch ExportedProgram cannot be built without a recipe") as caught:
+        model_from_file(path)
+    assert "end in .pt2: rename it" in str(caught.value)
+    assert "[[input]]" in str(caught.value)
+
+
+def test_what_a_recipe_would_have_to_add_is_a_mistake_in_words(tmp_path: Path) -> None:
+    path = archive(tmp_path / "net.pt", archive_format=b"pt2")
+    with pytest.raises(RecipeError, match=r"net\.pt: a pytorch source does not tell the inputs of the model\. Add \[\[input\]\]"):
+        named_from(path, Offer("a program", {"kind": "pytorch", "file": "net.pt"}))

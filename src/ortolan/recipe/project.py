@@ -10,14 +10,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..errors import RecipeError
-from .explain import Problem
+from .explain import Problem, explain
 from .files import SourceFiles, find, references, staged
 from .load import complain, load_model, load_target, shown
 from .nearest import did_you_mean
 from .reference import Reference
 from .schema import Model, Target
-from .sources import SUFFIXES, Offer, recognise, unknown
+from .sources import SUFFIXES, Offer, recognise, unknown, whole
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 
@@ -83,6 +85,7 @@ class Project:
 
 def model_from_file(path: Path) -> NamedModel:
     """The model that a file is by itself, of whichever kind it is. RecipeError with what the file does not tell."""
+    path = whole(path)
     offer = offered(path)
     if offer.missing:
         lacking = "\n".join(f"{one.why}; a recipe says\n  {one.lines.replace(chr(10), chr(10) + '  ')}" for one in offer.missing)
@@ -92,8 +95,12 @@ def model_from_file(path: Path) -> NamedModel:
 
 
 def named_from(path: Path, offer: Offer) -> NamedModel:
-    """The model of a file that tells all. RecipeError where a file that it names is missing."""
-    recipe = Model.model_validate({"source": offer.table})
+    """The model of a file that tells all. RecipeError where a recipe must say more, and where a file that it names is missing."""
+    try:
+        recipe = Model.model_validate({"source": offer.table})
+    except ValidationError as error:
+        said = [f"{shown(path)}: {one.text}. {one.hint}".rstrip() for one in explain(error, Model)]
+        raise RecipeError("\n".join(said), hint=f"./inv model-add {shown(path)} writes a recipe to add it to") from None
     folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow links, beside which no weights are
     files, problems = find(references(recipe), folder, folder)
     if problems:

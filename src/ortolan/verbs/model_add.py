@@ -7,17 +7,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .. import origins
 from ..build import executor_for, failures
 from ..cache import Cache
-from ..disk import write_bytes
+from ..disk import disk, part_of, remove, sweep, write_bytes
 from ..errors import OrtolanError, RecipeError
 from ..recipe.project import NamedTarget, Project, clean, named_from, offered
-from ..recipe.sources import Offer
+from ..recipe.sources import Offer, whole
 from ..report.model_recipe import recipe
 from ..report.progress import shown
 from ..sources import Job, job
@@ -27,9 +28,13 @@ _USUAL = "x86-cpu"  # whose opset a model is read with where no target is given
 
 
 def run(root: Path, file: str, name: str, target: str, *, as_json: bool, cache: Cache) -> None:
-    """Write ``recipes/models/NAME.toml``; files from outside the project are copied beside it. Nothing is ever overwritten."""
-    path, project = Path(os.path.abspath(file)), Project(root)  # noqa: PTH100 - links stay as they are
-    offer, called = offered(Path(file)), name or clean(path.stem)
+    """Write ``recipes/models/NAME.toml``; files from outside the project are copied beside it. Nothing is ever overwritten.
+
+    All of it is there at the end, or none.
+    """
+    given, project = whole(Path(file)), Project(root)
+    path = Path(os.path.abspath(given))  # noqa: PTH100 - links stay as they are
+    offer, called = offered(given), name or clean(path.stem)
     if called != clean(called):
         raise RecipeError(f"{called!r} cannot be part of a tag", hint=f"--name {clean(called)}")
     written = root / "recipes" / "models" / f"{called}.toml"
@@ -37,10 +42,8 @@ def run(root: Path, file: str, name: str, target: str, *, as_json: bool, cache: 
     _absent(written, *(to for source, to in copies.items() if not _same(source, to)))
     device = project.target(target or _usual(project))
     facts = {} if offer.missing else _facts(job(named_from(path, offer), device), root, cache, as_json=as_json)
-    written.parent.mkdir(parents=True, exist_ok=True)
-    for source, to in copies.items():
-        _copy(source, to)
-    write_bytes(written, recipe(called, f"{offer.what}, {path.name}", table, offer.missing, facts).encode())
+    with _copied(copies, written.parent):
+        write_bytes(written, recipe(called, f"{offer.what}, {path.name}", table, offer.missing, facts).encode())
     _tell([written, *copies.values()], root, offer, device, as_json=as_json)
 
 
@@ -65,15 +68,48 @@ def _absent(*paths: Path) -> None:
 
 
 def _same(source: Path, to: Path) -> bool:
-    """Whether a file is there already, byte for byte."""
+    """Whether a file, or a folder, is there already, byte for byte."""
+    if source.is_dir() and to.is_dir():
+        names = {one.name for one in source.iterdir()}
+        return names == {one.name for one in to.iterdir()} and all(_same(source / one, to / one) for one in names)
     return source.is_file() and to.is_file() and filecmp.cmp(source, to, shallow=False)
 
 
+@contextmanager
+def _copied(copies: Mapping[Path, Path], folder: Path) -> Iterator[None]:
+    """The copies, as long as all goes well; what was there before stays."""
+    made = {source: to for source, to in copies.items() if not to.exists()}
+    with disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    try:
+        for source, to in made.items():
+            _copy(source, to)
+        yield
+    except BaseException:
+        for to in made.values():
+            remove(to)
+        raise
+
+
 def _copy(source: Path, to: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, to)
-    else:
+    """In one move, so that a kill leaves no half of it."""
+    part = part_of(to)
+    with disk(to):
+        try:
+            _fill(source, part)
+            part.replace(to)
+        finally:
+            remove(part)
+
+
+def _fill(source: Path, to: Path) -> None:
+    if not source.is_dir():
         shutil.copyfile(source, to)
+        return
+    to.mkdir()
+    for one in source.iterdir():
+        _fill(one, to / one.name)
 
 
 def _usual(project: Project) -> str:

@@ -16,7 +16,7 @@ from .look import Look, Missing, Offer
 from .onnx import OnnxSource
 from .pytorch import PyTorchSource
 from .sklearn import SklearnSource
-from .tensorflow import TensorFlowSource
+from .tensorflow import TensorFlowSource, whole
 from .tflite import TFLiteSource
 from .xgboost import XGBoostSource
 
@@ -67,5 +67,5 @@ def _kind(table: type[SourceTable]) -> str:
 __all__ = [
     "SUFFIXES", "TABLES", "KerasSource", "LightGBMSource", "Look", "Missing", "Offer", "OnnxSource", "PyTorchSource",
     "SklearnSource", "Source", "SourceTable", "TFLiteSource", "TensorFlowSource", "XGBoostSource", "kind_of", "recognise",
-    "unknown",
+    "unknown", "whole",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ _LENGTH = 8  # bytes of a safetensors file that hold the length of its JSON head
 _PROGRAM, _SAFE = ".pt2", ".safetensors"
 _WHY_TRUST = "a pickle is code: whoever loads it runs what its author put in"
 _NO_INPUTS = Missing(INPUTS, "it does not tell the module's inputs")
+_NOT_PT2 = Missing(INPUTS, f"inputs are read from programs whose names end in {_PROGRAM}: rename it, or say them")
 _SCRIPT_INPUTS = Missing(INPUTS, "TorchScript tells no types and shapes of inputs")
 _NO_FACTORY = Missing('[source]\nfactory = "model.py:build"', "weights do not tell the module that they are for")
 _TRUST = Missing("[source]\ntrust = true", _WHY_TRUST)
@@ -52,7 +53,7 @@ class PyTorchSource(SourceTable):
 
     @property
     def tells_inputs(self) -> bool:
-        """An ExportedProgram has its inputs in it."""
+        """An ExportedProgram has its inputs in it; a recipe is read without its files, so that the suffix says what it is."""
         return self.file is not None and self.file.lower().endswith(_PROGRAM)
 
     def references(self) -> Iterator[Reference]:
@@ -70,7 +71,7 @@ class PyTorchSource(SourceTable):
         if look.head[_LENGTH : _LENGTH + 2] == b'{"' and look.suffix == _SAFE:
             return Offer("weights in safetensors", weights, (_NO_FACTORY, _NO_INPUTS))
         offers: dict[str, Any] = {
-            torch_file.PROGRAM: ("a PyTorch ExportedProgram", file, ()),
+            torch_file.PROGRAM: ("a PyTorch ExportedProgram", file, () if look.suffix == _PROGRAM else (_NOT_PT2,)),
             torch_file.SCRIPT: (
                 "a TorchScript module",
                 file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,13 @@ class TensorFlowSource(SourceTable):
         if look.suffix == ".pb" and _NODE.match(look.head):
             return Offer("a TensorFlow graph", {"kind": "tensorflow", "file": look.path.name})
         return None
+
+
+def whole(path: Path) -> Path:
+    """The model that a path names: of the file ``saved_model.pb`` its folder, all else as it is."""
+    if path.name != _SAVED or not path.is_file():
+        return path
+    return Path(os.path.abspath(path)).parent  # noqa: PTH100 - links stay as they are
 
 
 def _saved(folder: Path, file: str) -> Offer:
