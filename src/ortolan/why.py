@@ -15,8 +15,8 @@ from .emulation import Emulation
 from .errors import OrtolanError
 from .execute import Executor, Result, Results, key_of
 from .gates import candidates as judge
-from .gates import choose, stopping, tolerated, waive
-from .plan import Candidates, candidates, shipment, tag_of
+from .gates import choose, comes_quantised, stopping, tolerated, waive
+from .plan import Candidates, as_given, candidates, shipment, tag_of
 from .platforms import host_platform
 from .recover import settle
 from .sources import Job
@@ -36,8 +36,7 @@ class Change:
 
 def why(job: Job, last: Mapping[str, str], executor: Executor) -> list[Change]:
     """Compare the keys that a build would use now with those of the last one (``{label: key}``); nothing is run."""
-    found = candidates(job, host=host_platform())
-    results: Results = {}
+    found, results = _candidates(job, executor), Results()
     changes = [_change(step, last, executor, results) for step in in_order(found.steps())]
     if _known(changes):
         settled = settle(job, found, results, partial(_recalled, executor), host_platform())
@@ -46,6 +45,13 @@ def why(job: Job, last: Mapping[str, str], executor: Executor) -> list[Change]:
     if _known(changes):
         changes += _later(job, found, last, executor, results)
     return changes
+
+
+def _candidates(job: Job, executor: Executor) -> Candidates:
+    """Those that a build would judge, as far as the store tells whether the model comes quantised."""
+    found = candidates(job, host=host_platform())
+    results = _recalled(executor, [found.normalise], {})
+    return as_given(found) if found.normalise.id in results and comes_quantised(found, results) else found
 
 
 def _known(changes: Sequence[Change]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from invoke.exceptions import Exit
 
 import ortolan.stages
 from conftest import ROOT, Workspace
@@ -21,6 +22,7 @@ from ortolan.cache import Cache, user_cache
 from ortolan.contract import contract
 from ortolan.errors import OrtolanError
 from ortolan.stage_files import STAGES, stage_files
+from ortolan.verbs import sensitivity
 from ortolan.why import Change, differing, judged_by, last_build, summary, why
 from program import call
 
@@ -188,6 +190,40 @@ def test_a_record_that_is_no_record_is_no_build(workspace: Workspace) -> None:
     path.write_text("{}")
     with pytest.raises(OrtolanError, match="no build to compare with"):
         last_build(workspace.root / "build", job)
+
+
+@pytest.mark.slow
+def test_a_model_that_comes_quantised_is_not_said_to_be_quantised(workspace: Workspace) -> None:
+    quantised_given(workspace)
+    (built,) = workspace.build(TARGET, "given")
+    assert built.ok, [str(error) for error in built.errors]
+    changes = asked(workspace, "given")
+    assert changed(workspace, "given") == {}
+    assert "given: stamp" in {change.label for change in changes}
+    assert not [change.label for change in changes if "quantise" in change.label or "calibrate" in change.label]
+
+
+@pytest.mark.slow
+def test_layers_of_a_model_that_comes_quantised_are_not_ranked(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    quantised_given(workspace)
+    with pytest.raises(Exit) as caught:
+        sensitivity.run(workspace.root, [TARGET], ["given"], workspace.cache, jobs=0, as_json=True)
+    assert caught.value.code == 1
+    (told,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"sensitivity"' in line]
+    assert "there is nothing to rank" in told["errors"][0]
+    assert "the model comes quantised" in told["errors"][0]
+
+
+def quantised_given(workspace: Workspace) -> None:
+    """The model that a build made, as a model that is given: Q/DQ, with data that another would be calibrated on."""
+    (built,) = workspace.build(TARGET, MODEL)
+    assert built.folder
+    assert built.precision == "int8"
+    folder = workspace.root / "recipes" / "models"
+    shutil.copyfile(built.folder / "model.onnx", folder / "given.onnx")
+    text = (folder / f"{MODEL}.toml").read_text()
+    assert f"{MODEL}.onnx" in text
+    (folder / "given.toml").write_text(text.replace(f"{MODEL}.onnx", "given.onnx"))
 
 
 # --- what is printed -----------------------------------------------------------------------------------------------

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from invoke.exceptions import Exit
 
-from .. import plan, quantising
+from .. import gates, plan, quantising
 from ..build import executor_for, failures
 from ..cache import Cache
 from ..errors import OrtolanError
-from ..execute import Results
+from ..execute import Executor, Results
 from ..platforms import host_platform
 from ..recipe.project import Project
 from ..report.progress import shown
@@ -26,39 +27,59 @@ from . import pick
 _SHOWN = 30  # layers; --json has all
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A job, the step that ranks its layers, and where there is none the reason."""
+
+    job: Job
+    step: Step | None
+    why: str = ""
+
+
 def run(root: Path, targets: Sequence[str], models: Sequence[str], cache: Cache, *, jobs: int, as_json: bool) -> None:
-    """One block, or one line of JSON, for each model and target; the exit code is that of the first error."""
+    """One block, or one line of JSON, for each model and target; the exit code is the largest of the errors'."""
     picked = pick.jobs(Project(root), targets, models)
-    asked = [(job, _ranking(job)) for job in picked]
     with shown(as_json=as_json) as emit:
         executor = executor_for(picked, pick.options(root, cache, jobs), emit)
-        results = executor.run(step for _, step in asked if step)
-    print("\n".join(_said(job, step, results, as_json=as_json) for job, step in asked))
-    wrong = [error for job, step in asked for error in _errors(job, step, results)]
+        asked, results = _rankings(picked, executor)
+        results = executor.run((one.step for one in asked if one.step), results)
+    print("\n".join(_said(one, results, as_json=as_json) for one in asked))
+    wrong = [error for one in asked for error in _errors(one, results)]
     for text in dict.fromkeys(map(str, wrong)):
         print(f"error: {text}", file=sys.stderr)
     if wrong:
         raise Exit(code=max(error.exit_code for error in wrong))
 
 
-def _ranking(job: Job) -> Step | None:
-    """The step that ranks a job's layers; none where the recipes make no candidate."""
-    found = plan.candidates(job, host=host_platform())
-    return quantising.sensitivity(job, plan.base(found), found.lowered) if found.lowered else None
+def _rankings(jobs: Sequence[Job], executor: Executor) -> tuple[list[_Asked], Results]:
+    """What is asked of each job, once it is known which models come quantised; and the results of that."""
+    found = [plan.candidates(job, host=host_platform()) for job in jobs]
+    results = executor.run(one.normalise for one in found)
+    return [_ranking(job, one, results) for job, one in zip(jobs, found, strict=True)], results
 
 
-def _errors(job: Job, step: Step | None, results: Results) -> list[OrtolanError]:
-    if step is not None:
-        return failures([step], results, set())
+def _ranking(job: Job, found: plan.Candidates, results: Results) -> _Asked:
+    if gates.comes_quantised(found, results):
+        return _Asked(job, None, "the model comes quantised, and is not quantised again")
+    if found.lowered:
+        return _Asked(job, quantising.sensitivity(job, plan.base(found), found.lowered))
     never = job.target.recipe.quantize.policy == "never"
-    why = "the target's policy is never to quantise" if never else "the model recipe has no [data] calibration"
-    return [OrtolanError("there is nothing to rank", where=job.name, why=why, hint="see [quantize] in docs/quantisation.md")]
+    return _Asked(
+        job, None, "the target's policy is never to quantise" if never else "the model recipe has no [data] calibration"
+    )
 
 
-def _said(job: Job, step: Step | None, results: Results, *, as_json: bool) -> str:
-    facts = results[step.id].facts if step else {}
+def _errors(one: _Asked, results: Results) -> list[OrtolanError]:
+    if one.step is not None:
+        return failures([one.step], results, set())
+    hint = "see [quantize] in docs/quantisation.md"
+    return [OrtolanError("there is nothing to rank", where=one.job.name, why=one.why, hint=hint)]
+
+
+def _said(one: _Asked, results: Results, *, as_json: bool) -> str:
+    job, facts = one.job, results[one.step.id].facts if one.step else {}
     if as_json:
-        errors = [str(error) for error in _errors(job, step, results)]
+        errors = [str(error) for error in _errors(one, results)]
         scheme = job.target.recipe.quantize.scheme
         told = {"kind": "sensitivity", "model": job.model.name, "target": job.target.name, "scheme": scheme, "errors": errors}
         return json.dumps({**told, **facts}, sort_keys=True)
