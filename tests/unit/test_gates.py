@@ -430,9 +430,25 @@ def test_saturating_kernels_are_judged_only_where_they_are_the_targets() -> None
 def test_int8_that_opens_nowhere_is_judged_no_further() -> None:
     case = made({"verify_int8@1.17.3": {"onnx": REFUSED}, "evaluate": {"refused": "the int8 model does not open"}})
     names = {gate.name for gate in case.candidates() if gate.subject == "int8"}
-    assert names == {"quantised", "load@1.17.3", "load@1.31.1", "sane@1.31.1"}
+    assert names == {"quantised", "load@1.17.3", "load@1.31.1", "sane@1.31.1", "agreement", "accuracy"}
     tolerated = gates.tolerated(case.found, case.results)
     assert {case.found.quantise.id, case.found.evaluate.id, case.found.latency.id} == tolerated  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("policy", "precision", "stops"), [("prefer", "fp32", []), ("require", "int8", ["agreement", "accuracy"])]
+)
+def test_a_waiver_for_what_does_not_open_is_none_for_what_was_not_measured(policy: str, precision: str, stops: list[str]) -> None:
+    facts = {"verify_int8@1.17.3": {"onnx": REFUSED}, "evaluate": {"refused": "the int8 model does not open"}}
+    case = made(facts, target={"quantize": {"policy": policy}})
+    judged = [replace(g, outcome=Outcome.WAIVED) if g.outcome is FAIL else g for g in case.candidates()]
+    assert {g.name for g in judged if g.outcome is Outcome.WAIVED} == {"load@1.17.3"}
+    for name, limit in (("agreement", "≥ 90%"), ("accuracy", "drop ≤ 0.01")):
+        gate = pick(judged, name, "int8")
+        assert (gate.outcome, gate.limit, gate.why) == (NOT_RUN, limit, "the int8 model does not open")
+    chosen, reason = gates.choose(case.job, judged)
+    assert (chosen, [gate.name for gate in gates.stopping(judged, chosen, case.job)]) == (precision, stops)
+    assert reason == "agreement: the int8 model does not open; accuracy: the int8 model does not open"
 
 
 def test_only_a_refusal_to_quantise_is_tolerated_when_int8_runs() -> None:

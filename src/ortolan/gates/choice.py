@@ -12,6 +12,9 @@ from ..sources import Job
 from .common import FP32, INT8, shown
 from .quantised import kept_as_given
 
+_NEEDED = frozenset({"quantised", "agreement", "accuracy"})
+"""Gates of a candidate that must have run: no waiver for another gate stands for them."""
+
 
 def choose(job: Job, judged: Sequence[Gate]) -> tuple[Precision, str]:
     """What ships and why: the candidate's precision when the policy wants it and no gate of it failed or could not run."""
@@ -22,7 +25,7 @@ def choose(job: Job, judged: Sequence[Gate]) -> tuple[Precision, str]:
         return FP32, "the target's policy is never to quantise"
     about = [gate for gate in judged if gate.subject == job.precision]
     against = [
-        gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name == "quantised" and gate.outcome is Outcome.NOT_RUN)
+        gate for gate in about if gate.outcome is Outcome.FAIL or (gate.name in _NEEDED and gate.outcome is Outcome.NOT_RUN)
     ]
     if not against:
         waived = ", ".join(gate.name for gate in about if gate.outcome is Outcome.WAIVED)
@@ -46,7 +49,7 @@ def stopping(judged: Sequence[Gate], precision: str, job: Job) -> list[Gate]:
     required = job.target.recipe.quantize.policy == "require"
     ships = {FP32, SHIPPED, precision} | ({job.precision} if required else set())
     stop = [gate for gate in judged if gate.outcome is Outcome.FAIL and gate.subject in ships]
-    missing = [gate for gate in judged if required and gate.name == "quantised" and gate.outcome is Outcome.NOT_RUN]
+    missing = [gate for gate in judged if required and gate.name in _NEEDED and gate.outcome is Outcome.NOT_RUN]
     return stop + missing
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..artifact import Gate, Outcome
 from ..coverage import silent
-from ..execute import Results
+from ..execute import Result, Results
 from ..plan import Candidates
 from ..quantising import Recovery
 from ..recipe.quantize import DYNAMIC, FP16, STATIC, WEIGHTS
@@ -16,7 +16,7 @@ from ..sources import Job
 from .common import judge, loads, number, reasons
 from .coverage import coverage
 from .gain import gain
-from .kept import input_fit, kept
+from .kept import input_fit, kept, not_kept
 
 _NAMED = 12  # layers that a line names
 _SILENCE = 0.0  # dB: below it the error is larger than the signal
@@ -49,7 +49,7 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
         gates += coverage(job.target.recipe.gates, results[found.coverage.id].facts, silent(job), job.precision)
     evaluated = results[found.evaluate.id]
     if not evaluated.ok:
-        return gates
+        return [*gates, *not_kept(job, _unevaluated(evaluated))]
     fit = found.calibrate if job.target.recipe.quantize.scheme == STATIC else None
     return [
         *gates,
@@ -58,6 +58,10 @@ def candidate(job: Job, found: Candidates, results: Results) -> list[Gate]:
         *([_recovered(job, found.recovery)] if found.recovery else []),
         *gain(job, quantised.facts, found.latency, results),
     ]
+
+
+def _unevaluated(result: Result) -> str:
+    return result.refused["what"] if result.refused else "the candidate was not evaluated"
 
 
 def _trees(model: Mapping[str, Any], quantised: Mapping[str, Any]) -> list[str]:

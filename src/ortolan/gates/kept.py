@@ -7,6 +7,7 @@ from typing import Any
 
 from ..artifact import Gate, Outcome
 from ..platforms import host_platform
+from ..recipe.schema import Accuracy
 from ..sources import Job
 from .common import judge, number
 
@@ -16,6 +17,18 @@ _CLIPPED, _USED = 0.1, 0.1  # of the evaluation data, of the quantised input's r
 def kept(job: Job, evaluated: Mapping[str, Any]) -> list[Gate]:
     """Agreement with the float model, and accuracy where the model's recipe asks for it."""
     return [*_agreement(job, evaluated), *_accuracy(job, evaluated)]
+
+
+def not_kept(job: Job, why: str) -> list[Gate]:
+    """The same of a candidate that was not evaluated, and why it was not."""
+    limit, wanted = f"≥ {job.target.recipe.gates.min_agreement:.0%}", job.model.recipe.accuracy
+    agreement = Gate("agreement", job.precision, Outcome.NOT_RUN, limit=limit, why=why)
+    accuracy = [Gate("accuracy", job.precision, Outcome.NOT_RUN, limit=_drop(wanted), why=why)] if wanted else []
+    return [agreement, *accuracy]
+
+
+def _drop(wanted: Accuracy) -> str:
+    return f"drop ≤ {wanted.max_drop:g}"
 
 
 def _kernels(job: Job, facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -38,7 +51,7 @@ def _accuracy(job: Job, facts: Mapping[str, Any]) -> list[Gate]:
     wanted = job.model.recipe.accuracy
     if wanted is None:
         return []
-    limit, gates = f"drop ≤ {wanted.max_drop:g}", []
+    limit, gates = _drop(wanted), list[Gate]()
     for where, found in _kernels(job, facts):
         metric = found["metric"]
         measured = f"{wanted.metric} {number(metric['fp32'])} → {number(metric['candidate'])}"
