@@ -37,8 +37,12 @@ def of_file(path: Path) -> str:
 
 
 def settle(path: Path) -> None:
-    """Give a file a time of change in the past, so that the next write shows however soon it comes."""
+    """Give a file a time of change in the past, so that the next write shows however soon it comes.
+
+    It is read anew after that: a file system gives the number of a file that is gone to the next one, which may be of that size.
+    """
     os.utime(path, ns=(_SETTLED, _SETTLED))
+    _found.pop(_identity(path), None)
 
 
 def link(path: Path, to: Path, wanted: str) -> bool:

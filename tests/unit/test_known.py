@@ -151,3 +151,12 @@ def test_another_disk_gets_a_copy(large: Path, small_disk: SmallDisk) -> None:
     store.fetch(found, mounted / "out", shared=True)
     assert kept.stat().st_nlink == 1
     assert digest.of_file(mounted / "out") == found
+
+
+def test_a_file_that_has_the_number_of_one_that_is_gone_is_hashed_itself(tmp_path: Path) -> None:
+    store, kept = Store(tmp_path / "store"), []
+    for text in (b"one", b"two", b"six"):
+        (tmp_path / "made").write_bytes(text)
+        kept.append(store.take(tmp_path / "made").digest)
+        next((tmp_path / "store" / "objects").iterdir()).unlink()  # its number is free for the next file
+    assert kept == [digest.of_bytes(text) for text in (b"one", b"two", b"six")]
