@@ -7,18 +7,22 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import emulation
 import ssh_device
 from conftest import ROOT, Workspace
+from ortolan.cache import Cache
 from ortolan.devices.fleet import Emulators, side_by_side
 from ortolan.errors import RuntimeSetupError
 from ortolan.place import Errand, Host, HostError, emulated
 from ortolan.platforms import host_platform
 from ortolan.recipe.fleet import NamedDevice
+from ortolan.runtime import emulated as runtimes
 from ortolan.runtime.rootfs import RECIPE
+from ortolan.verbs import project
 from program import call
 
 pytestmark = pytest.mark.skipif(host_platform() == "linux/arm64", reason="no emulated ARM here: this is one")
@@ -27,11 +31,10 @@ EMULATORS = Emulators([ROOT / "runtimes"], emulation.CACHE)
 
 
 @pytest.fixture
-def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+def there(tmp_path: Path) -> Iterator[Host]:
     """The emulated ARM, with a folder of its own for what is sent to it."""
     emulation.arm(RUNTIME)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with emulated("emulated", "arm64", RUNTIME, EMULATORS.folders, EMULATORS.runtimes) as made:
+    with emulated("emulated", "arm64", RUNTIME, EMULATORS.folders, EMULATORS.runtimes, sent=tmp_path / "cache") as made:
         yield made
 
 
@@ -58,6 +61,25 @@ def test_a_command_is_ended_there_by_its_time_limit_and_with_its_host(there: Hos
     assert list((tmp_path / "cache" / "ortolan-worker" / "jobs").iterdir()) == []
     with pytest.raises(Exception, match="was stopped"):
         there.run(errand("print(1)"), tmp_path)
+
+
+def test_what_it_was_sent_lies_beside_the_runtimes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So ``clean --runtimes`` removes it, too, and the user's own folder is left as it is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    cache = Cache(tmp_path / "cache", tmp_path / "cache" / "runtimes")
+    (tmp_path / "given").write_text("x")
+    made = SimpleNamespace(
+        interpreter=Path(sys.executable), programs={}, root=SimpleNamespace(spec=SimpleNamespace(cpu="this machine"))
+    )
+    monkeypatch.setattr(runtimes, "ensure", lambda *_: made)
+    with emulated("emulated", "arm64", RUNTIME, EMULATORS.folders, cache.runtimes) as there:
+        there.run(errand("import os; print(os.environ['XDG_CACHE_HOME'])", files={"x": tmp_path / "given"}), tmp_path)
+    sent = cache.runtimes / "arm64-sent"
+    assert (tmp_path / "log.txt").read_text().strip() == str(sent)
+    assert len(list((sent / "ortolan-worker" / "objects").iterdir())) == 2, "the file, and its note"
+    assert not (tmp_path / "users").exists()
+    project.clean(cache, runtimes=True)
+    assert not sent.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_told(there: Host, tmp_path: Path) -> None:

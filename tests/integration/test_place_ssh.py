@@ -180,6 +180,28 @@ def test_what_the_shell_of_the_host_prints_is_passed_over(tmp_path: Path, monkey
     assert (tmp_path / "log.txt").read_text() == "1\n"
 
 
+def test_only_what_ended_here_is_swept(there: Host, device: SshDevice, tmp_path: Path) -> None:
+    """Devices that share a home folder know nothing of each other's processes; neither do containers of one machine."""
+    there.run(python("import os; print(os.getcwd())"), tmp_path)
+    where, owner, _ = Path((tmp_path / "log.txt").read_text().strip()).name.split("-")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    jobs = device.worker / "jobs"
+    names = {
+        "killed here": f"{where}-{owner}-00", "killed": f"{where}-{gone.pid}-00", "runs here": f"{where}-{os.getpid()}-00",
+        "elsewhere": f"0123456789ab-{gone.pid}-00", "long ago": f"abcdef012345-{os.getpid()}-00",
+        "earlier form": f"{gone.pid}-00",
+    }  # fmt: skip
+    for name in names.values():
+        (jobs / name).mkdir()
+    os.utime(jobs / names["long ago"], (0, 0))
+    there.run(python("pass"), tmp_path)
+    left = {key for key, name in names.items() if (jobs / name).exists()}
+    for folder in jobs.iterdir():
+        folder.rmdir()
+    assert left == {"runs here", "elsewhere", "earlier form"}
+
+
 def test_links_are_not_sent_back(there: Host, tmp_path: Path) -> None:
     code = "import os; os.mkdir('out'); os.symlink('/etc/passwd', 'out/a'); os.symlink('/etc', 'out/b'); open('out/c', 'w')"
     there.run(python(code, outputs=("out",)), tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import pythons
 from conftest import ROOT, SmallDisk, Workspace
 from device_programs import PREFLIGHT, SELFTEST, checks, interpreter, module, names, outcomes, run
 from manifests import manifest
@@ -318,11 +318,7 @@ def test_a_build_holds_the_rules_and_the_program_that_reads_them(workspace: Work
 
 def old_python() -> str:
     """The oldest Python that the programs promise to run in."""
-    found = [shutil.which("python3.8"), *map(str, sorted(Path.home().glob(".pyenv/versions/3.8.*/bin/python")))]
-    for one in filter(None, found):
-        if subprocess.run([one, "--version"], capture_output=True, check=False).returncode == 0:
-            return one
-    pytest.skip("there is no Python 3.8 here")
+    return pythons.find("3.8") or pytest.skip("there is no Python 3.8 here")
 
 
 def test_the_oldest_python_describes_itself_and_judges(judged: Judged, tmp_path: Path) -> None:

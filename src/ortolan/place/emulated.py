@@ -21,10 +21,13 @@ MACHINES = {"arm64": "linux/arm64"}
 
 
 class Shell:
-    """Starts commands by the shell of this machine; what they leave of errors lies in a private folder until ``close``."""
+    """Starts commands by the shell of this machine; what they leave of errors lies in a private folder until ``close``.
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    ``caches`` is their ``XDG_CACHE_HOME``: what is sent to them is kept there.
+    """
+
+    def __init__(self, address: str, caches: Path) -> None:
+        self.address, self._caches = address, caches
         self._folder = Path(tempfile.mkdtemp(prefix="ortolan-shell-"))
 
     def turn(self) -> AbstractContextManager[object]:
@@ -35,6 +38,7 @@ class Shell:
         """A command, and the file to which it writes its errors. Nothing of this Python's environment counts there."""
         number, errors = tempfile.mkstemp(prefix="said-", dir=self._folder)
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        own |= {"XDG_CACHE_HOME": str(self._caches)}
         try:
             process = subprocess.Popen(  # noqa: S603  a line that starts the worker in a runtime of ours
                 ["/bin/sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=number, env=own,
@@ -54,14 +58,17 @@ class Shell:
 
 
 def emulated(
-    address: str, machine: str, runtime: str, folders: Sequence[Path], cache: Path, say: Callable[[str], object] = str
-) -> Host:
+    address: str, machine: str, runtime: str, folders: Sequence[Path], cache: Path, say: Callable[[str], object] = str,
+    *, sent: Path | None = None,
+) -> Host:  # fmt: skip
     """A ``machine`` such as ``arm64``, with the packages of a pinned ``runtime``, both made on first use below ``cache``.
 
+    What is sent to it is kept in ``sent``; without that, in a folder of its own beside the runtimes.
     RuntimeSetupError where it cannot be made here; OrtolanError where this machine is one itself.
     """
     if MACHINES.get(machine) == host_platform():
         raise OrtolanError(f"this machine is {machine} itself", where=address, hint="leave out --host: nothing is emulated")
     made = runtimes.ensure(f"{runtime}{runtimes.AT}{machine}", folders, cache, say)
     emulator = next((text for name, text in made.programs.items() if "qemu" in name), "an emulator")
-    return Host(address, str(made.interpreter), connection=Shell(address), emulates=f"{made.root.spec.cpu} by {emulator}")
+    shell = Shell(address, sent or cache / f"{machine}-sent")
+    return Host(address, str(made.interpreter), connection=shell, emulates=f"{made.root.spec.cpu} by {emulator}")

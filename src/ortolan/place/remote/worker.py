@@ -5,7 +5,7 @@ header's ``size`` says. The client sends a request; this answers with the digest
 command runs; its outputs go back. Whoever closes standard input, or says nothing for ``silence`` seconds, ends the command.
 
 ``<cache>/ortolan-worker/objects/<sha256>`` holds each file once, checked when it came and again when its time or size changed;
-``jobs/`` holds a folder for each running command.
+``jobs/`` holds a folder for each running command, named by where it runs and the process that made it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import select
 import shutil
 import signal
@@ -28,7 +29,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 CHUNK = 1 << 18
 UNUSED = 14 * 86400.0
-"""Seconds after which an object that no command wanted is removed."""
+"""Seconds after which an object that no command wanted is removed, and a job's folder of which nobody here can know more."""
 ROOM = 500_000
 """Bytes: less is a full disk."""
 
@@ -127,7 +128,7 @@ class Objects:
             note = self.folder / (path.name.split(".")[0] + ".json")
             last = note if note.exists() else path
             try:
-                if time.time() - last.stat().st_mtime > UNUSED:
+                if _old(last):
                     path.unlink()
             except OSError:
                 continue  # another worker was faster
@@ -279,8 +280,8 @@ def run(wire: Wire, cache: Path, request: Mapping[str, Any]) -> None:
     objects = Objects(cache / "objects")
     receive(wire, objects, request["files"])
     (cache / "jobs").mkdir(exist_ok=True)
-    sweep(cache / "jobs")
-    job = cache / "jobs" / f"{os.getpid()}-{os.urandom(4).hex()}"
+    sweep(cache / "jobs", here())
+    job = cache / "jobs" / f"{here()}-{os.getpid()}-{os.urandom(4).hex()}"
     job.mkdir(mode=0o700)
     try:
         fill(job, objects, request["files"])
@@ -306,12 +307,28 @@ def carry_out(wire: Wire, job: Path, request: Mapping[str, Any]) -> tuple[int, b
     return code, late
 
 
-def sweep(jobs: Path) -> None:
-    """Remove the folders of workers that were killed."""
-    for folder in jobs.iterdir():
-        owner = folder.name.split("-")[0]
-        if owner.isdigit() and not _alive(int(owner)):
+def here() -> str:
+    """Where a process number means something: this boot of this machine, and the container; devices may share a home folder."""
+    told = [platform.node()]
+    with contextlib.suppress(OSError):  # other systems than Linux
+        told += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def sweep(jobs: Path, mine: str) -> None:
+    """Remove the folders of workers that were killed here, and those from elsewhere that are old: of earlier boots, too."""
+    for folder in list(jobs.iterdir()):
+        where, owner = (*folder.name.split("-"), "", "")[:2]
+        try:
+            ended = not _alive(int(owner)) if where == mine and owner.isdigit() else _old(folder)
+        except OSError:
+            continue  # another worker was faster
+        if ended:
             shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def _old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > UNUSED
 
 
 def _alive(process: int) -> bool:
