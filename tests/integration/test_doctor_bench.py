@@ -393,7 +393,7 @@ def _follow(project: Workspace, commands: list[str], least: int) -> None:
 def _as_here(text: str) -> str:
     changed = {"pi@pi5": "device", "nvidia@orin": "device", "raspberry-pi-5": "x86-cpu", "jetson-orin": "x86-cpu"}
     seconds = {"--seconds 120": "--seconds 1", "--seconds 60": "--seconds 5", "--seconds 2": "--seconds 1"}
-    own = {"~/venv/bin/python": python("1.31.1"), "--model digits": f"--model {MODEL}"}
+    own = {"'~/venv/bin/python'": python("1.31.1"), "~/venv/bin/python": python("1.31.1"), "--model digits": f"--model {MODEL}"}
     for old, new in (changed | seconds | own).items():
         text = text.replace(old, new)
     return text

@@ -262,7 +262,12 @@ def test_the_optimised_file_is_that_machines(build: Subject) -> None:
 @pytest.mark.usefixtures("device")
 def test_the_page_can_be_followed(built: Workspace) -> None:
     """All commands of docs/tuning.md in order; the Pi is the sshd here, and the target that of this machine."""
-    own = {"pi@pi5": "device", "raspberry-pi-5": "x86-cpu", "~/venv/bin/python": python("1.20.1"), "--seconds 60": "--seconds 5"}
+    own = {
+        "pi@pi5": "device",
+        "raspberry-pi-5": "x86-cpu",
+        "'~/venv/bin/python'": python("1.20.1"),
+        "--seconds 60": "--seconds 5",
+    }
     program = f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n'
     (built.root / "inv").write_text(program)
     (built.root / "inv").chmod(0o755)

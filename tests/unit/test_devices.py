@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
+import pwd
 import re
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 import ortolan.devices
 import ortolan.place
 from conftest import ROOT
+from ortolan.devices.fleet import there
 from ortolan.devices.judge import Check, fits, judge
 from ortolan.devices.tools import TOOLS
 from ortolan.recipe.project import Project
+from ortolan.verbs.doctor import pick_devices
 
 REMOTE = Path(ortolan.devices.__file__).parent / "remote"
 WORKER = Path(ortolan.place.__file__).parent / "remote" / "worker.py"
@@ -189,8 +193,8 @@ def test_a_system_python_takes_no_packages() -> None:
 def test_another_python_that_has_the_runtime_is_named() -> None:
     other = {"path": "/opt/ml/bin/python3", "version": "3.11.2", "onnxruntime": {"onnxruntime": "1.24.4"}}
     older, dev = other | {"onnxruntime": {"onnxruntime": "1.17.3"}}, other | {"onnxruntime": {"onnxruntime": "1.x"}}
-    for there, fix in (([other], "--python /opt/ml/bin/python3, which has onnxruntime 1.24.4"), ([older, dev], "-m pip install")):
-        assert fix in checked("raspberry-pi-5", about(version="") | {"pythons": there})["runtime"].fix
+    for found, fix in (([other], "--python /opt/ml/bin/python3, which has onnxruntime 1.24.4"), ([older, dev], "-m pip install")):
+        assert fix in checked("raspberry-pi-5", about(version="") | {"pythons": found})["runtime"].fix
 
 
 def test_more_threads_than_processors_are_told() -> None:
@@ -259,3 +263,29 @@ def test_a_sensor_that_cannot_be_read_is_none(tmp_path: Path) -> None:
         devices__system__cpu__cpufreq__policy0__cpuinfo_max_freq="1200000",
     )
     assert module(REMOTE / "bench.py").Senses(tmp_path).now() == {"celsius": 40.0, "mhz": 600.0, "clock_share": 0.5}
+
+
+def test_the_clock_of_a_gpu_counts_once_it_was_used(tmp_path: Path) -> None:
+    gpu, idle = "class__devfreq__17000000.gpu__", "class__devfreq__17000000.dla__"
+    machine(tmp_path, **{f"{gpu}cur_freq": "306000000", f"{gpu}max_freq": "1020000000"})
+    machine(tmp_path, **{f"{idle}cur_freq": "115200000", f"{idle}max_freq": "1600000000"})
+    senses, shares = module(REMOTE / "bench.py").Senses(tmp_path), []
+    for now, most in ((306000000, 1020000000), (1020000000, 1020000000), (612000000, 612000000)):
+        machine(tmp_path, **{f"{gpu}cur_freq": str(now), f"{gpu}max_freq": str(most)})
+        shares.append(senses.now()["clock_share"])
+    assert shares == [None, 1.0, 0.6], "idle, at work, and throttled: then the kernel lowers what it may have at most, too"
+
+
+def test_a_path_that_the_shell_made_of_the_home_folder_is_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = pwd.getpwuid(os.getuid())
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd((*me[:5], "/home/me", *me[6:])))
+    expanded = {"/home/me/venv/bin/python": "~/venv/bin/python", "~/venv/bin/python": "~/venv/bin/python"}
+    for given, meant in {**expanded, "/home/meg/bin/python": "/home/meg/bin/python", "python3.11": "python3.11"}.items():
+        assert there(given) == meant
+    (one,) = pick_devices(Project(ROOT), ["pi@pi5"], "/home/me/venv/bin/python")
+    assert one.python == "~/venv/bin/python"
+
+
+def test_no_page_or_help_lets_the_shell_here_expand_a_home_folder() -> None:
+    told = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *(ROOT / "src" / "ortolan").rglob("*.py")]
+    assert not [path for path in told if re.search(r"--python ~", path.read_text())]

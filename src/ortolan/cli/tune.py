@@ -34,7 +34,7 @@ def tune(
     """Find the fastest session settings of what was built, by measuring; into build/<target>/tune/<tag>/<device>/.
 
     ./inv tune --target x86-cpu --model digits
-    ./inv tune --host pi@pi5 --target raspberry-pi-5 --model digits --python ~/venv/bin/python --seconds 300
+    ./inv tune --host pi@pi5 --target raspberry-pi-5 --model digits --python '~/venv/bin/python' --seconds 300
     """
     verbs = module("tune")
     asked = verbs.Asked(find_root(Path.cwd()), caches(cache), count("--seconds", seconds), count("--seed", seed))

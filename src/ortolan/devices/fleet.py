@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -33,6 +35,12 @@ class Emulators:
     folders: Sequence[Path]
     runtimes: Path
     say: Callable[[str], object] = str
+
+
+def there(python: str) -> str:
+    """An interpreter as it was meant for a host: a shell here makes ``~/`` without quotes the user's own home folder."""
+    own = f"{Path(pwd.getpwuid(os.getuid()).pw_dir)}/"
+    return f"~/{python.removeprefix(own)}" if python.startswith(own) else python
 
 
 def reach(device: NamedDevice, emulators: Emulators) -> Host:

@@ -119,7 +119,7 @@ def _install(package: str, about: About) -> str:
     """Into the interpreter that was asked: neither the system's own (PEP 668), nor the one that runs Ortolan."""
     python = str(about["python"]["path"])
     if python.startswith("/usr/") or python == sys.executable:
-        return f"python3 -m venv ~/venv && ~/venv/bin/pip install {package}, and then --python ~/venv/bin/python"
+        return f"python3 -m venv ~/venv && ~/venv/bin/pip install {package}, and then --python '~/venv/bin/python'"
     return f"{python} -m pip install {package}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..cache import Cache, user_cache
 from ..devices import describe
-from ..devices.fleet import Answer, Emulators, reach, side_by_side
+from ..devices.fleet import Answer, Emulators, reach, side_by_side, there
 from ..devices.judge import Check, fits, judge
 from ..devices.tools import TOOLS
 from ..place import Host, HostError
@@ -51,7 +51,7 @@ def pick_devices(project: Project, words: Sequence[str], python: str = "", targe
     if "all" in found and "all" not in fleet.device:
         raise HostError("there are no devices yet", hint="name them in recipes/fleet.toml: docs/devices.md shows how")
     if python:
-        found = {name: NamedDevice(name, one.host, python, one.target) for name, one in found.items()}
+        found = {name: NamedDevice(name, one.host, there(python), one.target) for name, one in found.items()}
     return [_with_runtime(project, one, targets) for one in found.values()]
 
 

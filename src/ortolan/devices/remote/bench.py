@@ -28,7 +28,9 @@ SLOWER, SLOWED = 1.15, 0.9
 """Throttled: a window takes so many times the burst's median while a clock is below that share of its highest."""
 FEW = 3
 """Runs in a slice at the least."""
-_ZONES, _CLOCKS = "class/thermal/thermal_zone*/temp", "devices/system/cpu/cpufreq/policy*/scaling_cur_freq"
+_ZONES = "class/thermal/thermal_zone*/temp"
+_CLOCKS, _DEVICES = "devices/system/cpu/cpufreq/policy*/scaling_cur_freq", "class/devfreq/*/cur_freq"
+"""Clocks of CPUs in kHz, and of GPUs, accelerators and memory in Hz (Documentation/ABI/testing/sysfs-class-devfreq)."""
 
 
 class CannotRun(Exception):
@@ -135,19 +137,28 @@ class Senses:
     """Temperatures in degrees Celsius and clocks in MHz below /sys, where the machine shows them."""
 
     def __init__(self, root: Path) -> None:
-        self.zones, self.clocks = sorted(root.glob(_ZONES)), sorted(root.glob(_CLOCKS))
+        self.zones, self.clocks, self.devices = (sorted(root.glob(one)) for one in (_ZONES, _CLOCKS, _DEVICES))
         self.most = {path: _number(path.with_name("cpuinfo_max_freq")) for path in self.clocks}
+        self.most.update({path: _number(path.with_name("max_freq")) for path in self.devices})
+        self.used: set[Path] = set()
 
     def now(self) -> dict[str, float | None]:
-        """The hottest zone, the slowest clock, and its share of its highest; None where that is not shown."""
+        """The hottest zone, the slowest clock of a CPU, and the least share of a highest clock; None where that is not shown."""
         hot = [value / 1000 for value in map(_number, self.zones) if value is not None]
         pairs = [(value, self.most[path]) for path in self.clocks if (value := _number(path)) is not None]
-        shares = [value / most for value, most in pairs if most]
+        shares = [value / most for value, most in pairs if most] + self._used()
         return {
             "celsius": max(hot, default=None),
             "mhz": min((value / 1000 for value, _ in pairs), default=None),
             "clock_share": min(shares, default=None),
         }
+
+    def _used(self) -> list[float]:
+        """The shares of devices that have been near their highest clock: one that nothing uses has a slow clock, too."""
+        values = {path: _number(path) for path in self.devices}
+        found = {path: value / most for path, value in values.items() if value is not None and (most := self.most[path])}
+        self.used.update(path for path, share in found.items() if share >= SLOWED)
+        return [share for path, share in found.items() if path in self.used]
 
 
 def _number(path: Path) -> float | None:
