@@ -46,6 +46,10 @@ def test_a_file_alone_builds_for_both_targets_with_its_gates(workspace: Workspac
     for built in workspace.build(TARGETS, str(path)):
         assert built.ok, said(built)
         assert outcomes(built, "parity") == outcomes(built, "load") == outcomes(built, "opset") == {Outcome.PASS}
+        assert built.folder
+        told = {one.key: one.value for one in onnx.load(built.folder / "model.onnx").metadata_props}
+        classes = {"label": ["no", "yes"]} if name == "forest.skops" else None
+        assert json.loads(told.get("ortolan.classes", "null")) == classes
 
 
 @pytest.mark.slow
@@ -53,7 +57,7 @@ def test_a_file_alone_builds_for_both_targets_with_its_gates(workspace: Workspac
     "name",
     [
         "regression.skops", "clusters.skops", "margin.skops", "columns.skops", "boosted.skops", "binary.ubj", "classes.json",
-        "poisson.json", "classes.txt", "value.txt", "averaged.txt",
+        "poisson.json", "classes.txt", "value.txt", "averaged.txt", "histograms.skops", "histograms3.skops", "curve.skops",
     ],
 )  # fmt: skip
 def test_what_the_framework_answers_is_what_the_devices_runtimes_answer(workspace: Workspace, name: str) -> None:
@@ -125,6 +129,7 @@ def test_trees_have_nothing_to_quantise_and_the_build_says_so(workspace: Workspa
         ("unfitted.skops", "sklearn", "LogisticRegression, which is no fitted estimator"),
         ("cities.skops", "sklearn", "column 'city' holds texts, such as 'no', 'yes'"),
         ("function.skops", "sklearn", "function.skops holds types that are not scikit-learn's: posix.fspath"),
+        ("counts.skops", "sklearn", "HistGradientBoostingRegressor with loss 'poisson' has no converter to ONNX"),
         ("log.pkl", "sklearn", "log.pkl is no skops file, and is not loaded"),
         ("linear.json", "xgboost", "the booster is gblinear"),
         ("logistic.json", "xgboost", "objective reg:logistic has no converter to ONNX"),
@@ -134,6 +139,14 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path, run_stage: RunStage, 
     refused = convert(run_stage, fit(name, tmp_path / "m"), framework).refused
     assert refused
     assert what in refused["what"]
+
+
+@pytest.mark.slow
+def test_splits_by_category_are_refused_by_name(tmp_path: Path, run_stage: RunStage) -> None:
+    refused = convert(run_stage, fit("kinds.joblib", tmp_path / "m"), "sklearn", trust=True).refused
+    assert refused
+    assert refused["what"] == "HistGradientBoostingClassifier splits by categories"
+    assert max(map(len, refused.values())) < 100
 
 
 @pytest.mark.slow

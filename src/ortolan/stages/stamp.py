@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import canon
+from .lib import canon, class_names
 
 INPUTS = ("model",)
 PARAMS = ("metadata",)
@@ -14,6 +14,10 @@ OUTPUTS = ("model.onnx",)
 
 
 def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """``metadata`` (``{key: text}``) replaces all metadata of the model. Facts: those of ``canon.describe``, ``metadata``."""
-    model = canon.save(canon.parse(inputs["model"]), out / "model.onnx", params["metadata"])
-    return canon.describe(model) | {"metadata": dict(params["metadata"])}
+    """``metadata`` (``{key: text}``) and the names of classes replace all metadata of the model.
+
+    Facts: those of ``canon.describe``, ``metadata``.
+    """
+    model = canon.parse(inputs["model"])
+    told = {**params["metadata"], **class_names.metadata(model)}
+    return canon.describe(canon.save(model, out / "model.onnx", told)) | {"metadata": told}

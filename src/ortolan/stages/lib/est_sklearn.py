@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import est_registered, est_thresholds
+from . import est_histograms, est_registered, est_thresholds
 from .est_columns import Column, by_name, one_tensor
 from .refused import Refused
 from .transient import reraise_if_transient
@@ -68,6 +68,7 @@ def topology(model: Any, given: Sequence[Column], opset: int) -> tuple[ModelProt
     from skl2onnx import convert_sklearn
     from skl2onnx.common import data_types, exceptions
 
+    est_histograms.check(est_thresholds.below(model))
     est_registered.register()
     est_thresholds.of_sklearn(model)
     kinds = {"float32": data_types.FloatTensorType, "float64": data_types.DoubleTensorType, "int64": data_types.Int64TensorType}

@@ -5,7 +5,12 @@ Converters round a float64 threshold to the nearest float32, so that an input eq
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from . import est_histograms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def down_to_float32(value: float) -> float:
@@ -18,16 +23,21 @@ def down_to_float32(value: float) -> float:
 
 def of_sklearn(model: Any) -> None:
     """Round the thresholds of every tree in an estimator down, in place."""
+    for part in below(model):
+        if (tree := getattr(part, "tree_", None)) is not None and hasattr(tree, "threshold"):
+            tree.threshold[:] = _down(tree.threshold)
+        for nodes in est_histograms.trees(part):
+            nodes["num_threshold"][:] = _down(nodes["num_threshold"])
+
+
+def _down(thresholds: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
-    for part in _below(model):
-        if (tree := getattr(part, "tree_", None)) is not None and hasattr(tree, "threshold"):
-            near = tree.threshold.astype(np.float32)
-            lower = np.nextafter(near, np.float32(-np.inf))
-            tree.threshold[:] = np.where(near.astype(np.float64) > tree.threshold, lower, near)
+    near = thresholds.astype(np.float32)
+    return np.where(near.astype(np.float64) > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-def _below(model: Any) -> list[Any]:
+def below(model: Any) -> list[Any]:
     """An estimator and those that it holds."""
     waiting, found = [model], dict[int, Any]()
     while waiting:
