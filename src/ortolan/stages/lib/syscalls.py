@@ -17,12 +17,13 @@ _TABLES = {
         "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "tgkill": 234, "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93,
         "lchown": 94, "utime": 132, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
         "fremovexattr": 199, "utimes": 235, "fchownat": 260, "futimesat": 261, "fchmodat": 268, "utimensat": 280,
+        "setpgid": 109, "setsid": 112, "truncate": 76, "fcntl": 72, "ioctl": 16, "prlimit64": 302,
     }),
     "aarch64": (0xC00000B7, _BOTH | {
         "capset": 91, "socket": 198, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kill": 129, "tkill": 130,
         "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "tgkill": 131, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
         "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
-        "utimensat": 88,
+        "utimensat": 88, "setpgid": 154, "setsid": 157, "truncate": 45, "fcntl": 25, "ioctl": 29, "prlimit64": 261,
     }),
 }  # fmt: skip
 _NO_NEW_PRIVS = 38  # linux/prctl.h
