@@ -71,6 +71,7 @@ class _Search:
         if self._found.lowered is None:
             return Settled(self._found, self._results)
         ranking = quantising.sensitivity(self._job, base(self._found), self._found.lowered)
+        ranking = replace(ranking, time_limit=self._job.target.recipe.quantize.budget)
         ranked = self._result(ranking)
         if ranked is None or not ranked.ok:
             return self._unranked(ranking, ranked)
@@ -100,7 +101,7 @@ class _Search:
         return float(quantised) - self._job.target.recipe.gates.min_quantized_macs
 
     def _over(self) -> tuple[str, bool]:
-        """Why there is no further evaluation, and whether it is for the time."""
+        """Why there is nothing further is run, and whether it is for the time."""
         if self._clock() >= self._until:
             minutes = self._job.target.recipe.quantize.budget / 60
             return f"the budget of {minutes:g} min ended the search: fewer may do, or more help", True
@@ -123,8 +124,9 @@ class _Search:
         """Without a ranking nothing can be searched; without a result it is not known."""
         if result is None:
             return Settled(replace(self._found, sensitivity=ranking), self._results)
-        why = result.refused["what"] if result.refused else str(result.error)
-        recovery = Recovery((), 0, 0, self._evaluations, f"the layers could not be ranked: {why}")
+        ended, timed = self._over() if result.error else ("", False)
+        why = result.refused["what"] if result.refused else ended if timed else str(result.error)
+        recovery = Recovery((), 0, 0, self._evaluations, f"the layers could not be ranked: {why}", timed)
         return Settled(replace(self._found, recovery=recovery), self._results)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,22 @@ def test_a_search_out_of_time_keeps_the_best_so_far_and_says_so(project: Workspa
         assert recovery.timed
         assert recovery.evaluations == evaluations
         assert recovery.ended.startswith("the budget of 2 min ended the search")
+
+
+def test_a_ranking_that_takes_longer_than_the_budget_is_ended(project: Workspace) -> None:
+    """A timer ends the step for real: nothing that is done in a hundredth of a second can rank. No other test ranks this."""
+    project.edit("targets/board.toml", '"recover"', '"recover"\nexclude = ["conv1"]')
+    job, found, results, run = asked(project)
+    quantize = job.target.recipe.quantize.model_copy(update={"budget": 0.01})
+    recipe = job.target.recipe.model_copy(update={"quantize": quantize})
+    hasty = replace(job, target=replace(job.target, recipe=recipe))
+    clock = iter([0.0, 0.02])
+    settled = settle(hasty, found, results, run, host_platform(), lambda: next(clock))
+    recovery = settled.found.recovery
+    assert recovery is not None
+    assert recovery.timed
+    assert recovery.ended.startswith("the layers could not be ranked: the budget of ")
+    assert "sensitivity" not in {step.stage for step in settled.found.steps()}
 
 
 def test_no_search_asks_more_often_than_it_may(project: Workspace) -> None:
