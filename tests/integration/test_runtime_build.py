@@ -18,19 +18,23 @@ from typing import Any
 
 import pytest
 
+import models
 import reduced_builds as small
+import reduced_results
 from conftest import ROOT, SmallDisk, Workspace
 from ortolan import digest
 from ortolan.cache import cache_at, user_cache
 from ortolan.errors import OrtolanError, RuntimeSetupError, StoreError
 from ortolan.platforms import host_platform
 from ortolan.reduced import compile as compiler
-from ortolan.reduced import enter, make, pinned, root, tree
+from ortolan.reduced import enter, make, pinned, record, root, tree
 from ortolan.reduced.compile import configure
 from ortolan.reduced.config import Config, read
+from ortolan.reduced.config_make import path_of
 from ortolan.reduced.flags import XNNPACK, Knobs
 from ortolan.reduced.job import Work
 from ortolan.reduced.sources import also, given
+from ortolan.verbs.runtime_wanted import Asked, config
 
 KEPT = user_cache().root / "reduced"
 PINS = pinned.load([ROOT / "runtimes"])
@@ -90,15 +94,31 @@ def test_targets_that_nothing_is_built_for_say_so(own_cache: Workspace, tmp_path
     assert (done.returncode, "no reduced ONNX Runtime is built for windows" in done.stderr) == (1, True), done.stderr
 
 
+def test_a_fleet_that_asks_for_a_newer_c_api_is_refused_before_anything_is_compiled(own_cache: Workspace, tmp_path: Path) -> None:
+    recipe = own_cache.root / "recipes/targets/x86-cpu.toml"
+    recipe.write_text(recipe.read_text().replace('["1.17.3", "1.31.1"]', '["1.31.1"]'))
+    done = run(own_cache, written(tmp_path, DIGITS))
+    assert done.returncode == 1
+    assert f"is ONNX Runtime {PINS.onnxruntime}, and programs for this target ask for the C API of 1.31.1" in done.stderr
+    assert not (own_cache.cache.root / "reduced").exists()
+
+
 @pytest.mark.parametrize(("target", "package"), [("android-arm64", "AAR"), ("ios", "xcframework")])
 def test_phones_get_the_command_lines_and_a_gate_that_says_not_run(
     own_cache: Workspace, tmp_path: Path, target: str, package: str
 ) -> None:
+    merged = own_cache.root / "build" / target / "runtime/required_operators_and_types.config"
+    merged.parent.mkdir(parents=True)
+    merged.write_text(MORE.text())
     done = run(own_cache, written(tmp_path, DIGITS), "--json", target=target)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [(gate["subject"], gate["outcome"], bool(gate["why"])) for gate in told["gates"]] == [(package, "not-run", True)]
-    assert all(Path(path).is_file() for path in told["files"])
+    files = {path.name: path.read_text() for path in map(Path, told["files"])}
+    assert {Path(path).parent for path in told["files"]} == {merged.parent / target.partition("-")[0]}
+    assert merged.read_text() == MORE.text(), "one that is given does not take the place of the target's"
+    assert files[merged.name] == DIGITS.text()
+    assert "--branch v1.31.1 " in "".join(files.values())
 
 
 def test_xnnpack_is_refused_where_the_sources_have_none(tmp_path: Path) -> None:
@@ -259,6 +279,62 @@ def linked(own_cache: Workspace, real: Work) -> Workspace:
     for name in ("sources", "roots"):
         (kept / name).symlink_to(KEPT / name)
     return own_cache
+
+
+def recalled(workspace: Workspace, work: Work, library: Path) -> str:
+    """Put a library into the cache, as the build of ``work`` leaves one; the name of its folder."""
+    place = workspace.cache.root / "reduced/results" / digest.short(work.key)
+    (place / "licences").mkdir(parents=True)
+    shutil.copyfile(library, place / "libonnxruntime.so")
+    (place / "required_operators_and_types.config").write_text(work.config.text())
+    told = record.record(work, library, "", PINS.onnxruntime)
+    (place / "runtime.json").write_text(json.dumps(told))
+    return place.name
+
+
+def test_a_library_that_fails_a_gate_does_not_take_the_place_of_one_that_passed(
+    linked: Workspace, tmp_path: Path, real: Work
+) -> None:
+    target = TARGETS[host_platform()]
+    good = reduced_results.compiled(tmp_path, "int one(void) { return 1; }", "-s", name="good.so")
+    bad = reduced_results.compiled(tmp_path, "int two(void) { return 2; }", "-g", name="bad.so")
+    first = recalled(linked, real, good)
+    second = recalled(linked, dataclasses.replace(real, config=MORE), bad)
+    current = linked.root / "build" / target / "runtime/current.json"
+    done = run(linked, written(tmp_path, DIGITS), target=target)
+    assert (done.returncode, json.loads(current.read_text())["folder"]) == (0, first), done.stderr
+    assert f"configuration {digest.of_bytes(DIGITS.text().encode())}" in done.stdout
+    assert f"{target}.toml has no [outputs] reduced_runtime" in done.stderr
+    done = run(linked, written(tmp_path, MORE), "--json", target=target)
+    assert (done.returncode, json.loads(current.read_text())["folder"]) == (3, first), done.stderr
+    told = json.loads(done.stdout)
+    assert (told["current"], Path(told["folder"]).name) == (False, second)
+    assert [gate["name"] for gate in told["gates"] if gate["outcome"] == "fail"] == ["reduced-size"]
+    assert "current.json was left as it was" in done.stderr
+
+
+@pytest.mark.slow
+def test_models_that_changed_since_the_configuration_was_merged_stop_a_build(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.root / "recipes/models")
+    recipe = workspace.root / "recipes/targets/x86-cpu.toml"
+    recipe.write_text(recipe.read_text().replace('["1.17.3", "1.31.1"]', '["1.20.1"]'))
+    net = workspace.root / "net.onnx"
+    models.write(models.graph("(float[1,4] x) => (float[1,4] y) { [rise] y = Sin(x) }"), net)
+    assert workspace.build("x86-cpu", str(net))[0].folder
+    asked = Asked(workspace.root, "x86-cpu", PINS.onnxruntime, workspace.cache.store)
+    path = path_of(workspace.root, "x86-cpu")
+    merged = config(asked, None)
+    assert config(asked, None) == merged == read(path.read_text())
+    models.write(
+        models.graph("(float[1,4] x) => (float[1,4] y) { [rise] a = Sin(x) [up] y = Abs(a) }"), net.parent / "new/net.onnx"
+    )
+    assert workspace.build("x86-cpu", str(net.parent / "new/net.onnx"))[0].folder
+    with pytest.raises(OrtolanError, match="does not hold what the models of x86-cpu need now") as caught:
+        config(asked, None)
+    assert caught.value.why == "net: ai.onnx;13;Abs (inputs 0: float): up"
+    assert "./inv runtime-config --target x86-cpu merges it anew" in caught.value.hint
+    assert read(path.read_text()) == merged
+    assert config(asked, path) == merged, "one that is named is taken as it is"
 
 
 @pytest.mark.slow

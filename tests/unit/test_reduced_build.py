@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from conftest import ROOT
 from ortolan import digest
 from ortolan.errors import OrtolanError, RuntimeSetupError
 from ortolan.outputs.reduced_library import newest
-from ortolan.reduced import edits, elf, flags, mobile, pinned, sources, tree
+from ortolan.reduced import edits, elf, flags, job, make, mobile, pinned, sources, tree
 from ortolan.reduced import record as records
 from ortolan.reduced.compile import configure, update
 from ortolan.reduced.job import Work
@@ -123,6 +125,22 @@ def test_an_unpacked_tree_of_another_version_is_refused(tmp_path: Path, version:
         sources.given(pins, tmp_path / "given")
 
 
+def test_of_several_trees_the_one_of_the_right_version_is_taken(tmp_path: Path) -> None:
+    pins = small.pins(tmp_path / "pinned")
+    for name, version in {"thing-1.1.0": "1.1.0", "thing-1.2.3": "1.2.3", "thing-1.3.0": "1.3.0"}.items():
+        (tmp_path / "given" / name).mkdir(parents=True)
+        (tmp_path / "given" / name / "VERSION").write_text(f"{version}\n")
+    (found,) = sources.given(pins, tmp_path / "given")
+    assert found.file == "thing-1.2.3"
+
+
+def test_a_tarball_that_changes_after_it_was_looked_at_is_an_error(tmp_path: Path) -> None:
+    (found,) = sources.given(small.pins(tmp_path), tmp_path)
+    small.tarball(found.place, {"VERSION": b"1.2.3\n", "LICENSE": b"other\n"}, "thing-1.2.3")
+    with pytest.raises(OrtolanError, match="a tarball changed while it was unpacked"):
+        sources.unpack(found, tmp_path / "out")
+
+
 def test_a_damaged_tarball_is_an_error_with_its_name(tmp_path: Path) -> None:
     pins = small.pins(tmp_path, **{"big.bin": os.urandom(300_000)})
     path = tmp_path / pins.sources[0].file
@@ -166,6 +184,15 @@ def test_other_operators_or_another_link_change_the_key_and_not_the_tree(tmp_pat
     assert one.key != other.key
 
 
+def test_another_way_of_making_the_other_files_changes_the_key_and_not_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = work(tmp_path)
+    before = (one.key, one.tree)
+    monkeypatch.setattr(job, "_FILES", job._FILES + 1)
+    assert (one.key == before[0], one.tree == before[1]) == (False, True)
+
+
 @pytest.mark.parametrize("field", ["platform", "flags", "sources", "patches", "root"])
 def test_everything_else_changes_both_keys(tmp_path: Path, field: str) -> None:
     one = work(tmp_path)
@@ -206,6 +233,91 @@ def test_flags_of_a_configuration_that_was_stopped_are_not_linked_with(tmp_path:
     configure(one, small.CONFIG, KNOBS, own.flags)
     assert [command[0] for command in asked] == ["python3", f"{small.AMD64.triple}-gcc", "cmake"]
     assert (one.configured, (one.objects / "compiled.o").is_file()) == (own.flags, True)
+
+
+def test_the_file_of_a_source_is_the_pinned_one_whatever_the_users_copy_is_called(tmp_path: Path) -> None:
+    one, library = work(tmp_path), tmp_path / "libonnxruntime.so"
+    library.write_bytes(b"\x7fELF")
+    place = one.sources[0].place
+    renamed = dataclasses.replace(one.sources[0], place=place.rename(place.with_name("thing-mine.tgz")))
+    told = records.record(dataclasses.replace(one, sources=[renamed]), library, READELF, "1.2.3")
+    assert told == records.record(one, library, READELF, "1.2.3")
+    assert [row["file"] for row in told["sources"]] == ["thing_1.2.3.orig.tar.gz"]
+    unpacked = dataclasses.replace(one.sources[0], place=tmp_path / "my-tree", digest="sha256:22")
+    told = records.record(dataclasses.replace(one, sources=[unpacked]), library, READELF, "1.2.3")
+    assert [row["file"] for row in told["sources"]] == ["thing"]
+
+
+def test_what_stands_in_for_newer_libraries_is_in_the_record_by_digest(tmp_path: Path) -> None:
+    library = tmp_path / "libonnxruntime.so"
+    library.write_bytes(b"\x7fELF")
+    shared = work(tmp_path, knobs=dataclasses.replace(KNOBS, static_cxx=False))
+    told = records.record(shared, library, READELF, "1.2.3")["glue"]
+    assert told == [{"file": name, "digest": digest.of_file(tree.GLUE / name)} for name in ("old_libc.c", "old_cxx.c")]
+
+
+@pytest.mark.parametrize(("platform", "cross"), [("linux/amd64", False), ("linux/arm64", True), ("linux/arm64", False)])
+def test_the_cpp_runtime_that_is_linked_in_is_the_platforms(tmp_path: Path, platform: str, cross: bool) -> None:
+    told = {"version": "14.2.0-19", "digest": "sha256:33", "file": "x.deb"}
+    names = ["libstdc++-14-dev", *(["libstdc++-14-dev-arm64-cross"] if cross else []), "libstdc++6"]
+    one = work(tmp_path, platform=platform)
+    root = dataclasses.replace(one.root, cross=cross, packages=dict.fromkeys(names, told))
+    found = records._compiled_in(dataclasses.replace(one, root=root))
+    assert list(found) == ["libstdc++-14-dev-arm64-cross" if cross else "libstdc++-14-dev"]
+
+
+def kept(work: Work, cache: Path, library: bytes = b"\x7fELF") -> make.Made:
+    """A result in the cache, as a build leaves it."""
+    place = cache / "results" / digest.short(work.key)
+    (place / "licences").mkdir(parents=True)
+    (place / "licences/thing-LICENSE.txt").write_text("do as you like\n")
+    (place / "libonnxruntime.so").write_bytes(library)
+    (place / "required_operators_and_types.config").write_text(work.config.text())
+    (place / "runtime.json").write_text(json.dumps(records.record(work, place / "libonnxruntime.so", READELF, "1.2.3")))
+    return make.Made(place, json.loads((place / "runtime.json").read_text()), None)
+
+
+def test_a_result_is_recalled_when_library_configuration_and_key_are_its_own(tmp_path: Path) -> None:
+    one = work(tmp_path)
+    result = kept(one, tmp_path)
+    assert make.made(one, tmp_path, 1, str) == result
+    assert make._sound(result.folder, "sha256:44") is None
+    (result.folder / "required_operators_and_types.config").write_text("ai.onnx;13;Relu\n")
+    assert make._sound(result.folder, one.key) is None
+    (result.folder / "required_operators_and_types.config").write_text(one.config.text())
+    (result.folder / "libonnxruntime.so").write_bytes(b"other")
+    assert make._sound(result.folder, one.key) is None
+    (result.folder / "runtime.json").write_text("[]")
+    assert make._sound(result.folder, one.key) is None
+
+
+def test_what_another_build_made_while_this_one_waited_for_the_tree_is_recalled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = work(tmp_path)
+
+    @contextmanager
+    def opened(place: Path, *_: object) -> Iterator[tree.Tree]:
+        kept(one, tmp_path)
+        yield tree.Tree(place, one.root, 0)
+
+    monkeypatch.setattr(tree, "opened", opened)
+    assert make.made(one, tmp_path, 1, str).seconds is None
+
+
+def test_a_result_that_is_put_becomes_the_current_one_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    one = work(tmp_path)
+    other = dataclasses.replace(one, config=small.config("ai.onnx;13;Relu\n"))
+    good, bad, runtime = kept(one, tmp_path), kept(other, tmp_path, b"\x7fELF worse"), tmp_path / "build/x/runtime"
+    first = make.put(good, runtime, current=True)
+    second = make.put(bad, runtime, current=False)
+    assert json.loads((runtime / make.CURRENT).read_text()) == {"key": one.key, "folder": first.name}
+    assert (second / "libonnxruntime.so").read_bytes() == b"\x7fELF worse"
+    (second / "licences").rename(second / "gone")
+    (second / "libonnxruntime.so").write_bytes(b"damaged")
+    assert make.put(bad, runtime, current=True) == second
+    assert (second / "licences/thing-LICENSE.txt").is_file()
+    assert json.loads((runtime / make.CURRENT).read_text())["key"] == other.key
 
 
 def test_files_that_did_not_change_keep_their_times(tmp_path: Path) -> None:
@@ -275,7 +387,7 @@ def test_the_record_says_what_the_library_was_built_from(tmp_path: Path) -> None
 
 def test_progress_is_a_line_now_and_then_with_an_estimate() -> None:
     stream = io.StringIO()
-    now = iter([0.0, 100.0, 105.0, 140.0, 150.0])
+    now = iter([100.0, 105.0, 140.0, 150.0])
     progress = Progress(stream, lambda: next(now))
     for line in (
         "[0/2] Re-checking globbed directories...",
@@ -288,7 +400,7 @@ def test_progress_is_a_line_now_and_then_with_an_estimate() -> None:
         progress(line)
     assert stream.getvalue().splitlines() == [
         "  compiled 10 of 30",
-        "  compiled 20 of 30, about 2 min more",
+        "  compiled 20 of 30, about 40 s more",
         "  compiled 30 of 30",
     ]
     assert left(4, 10, 60.0) == ""

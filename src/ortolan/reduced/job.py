@@ -15,7 +15,8 @@ from .root import Root
 from .sources import Source
 from .tree import GLUE
 
-_HOW = 1  # counts up when the way of building changes its bytes
+_HOW = 1  # counts up when the way of building changes what is compiled: then trees start anew, too
+_FILES = 2  # counts up when something else changes in what a build leaves: the record, licence texts, the library's name
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Work:
     @property
     def key(self) -> str:
         """The key of the library."""
-        own = {"config": self.config.text(), "knobs": asdict(self.knobs), "flags": dict(self.flags)}
+        own = {"files": _FILES, "config": self.config.text(), "knobs": asdict(self.knobs), "flags": dict(self.flags)}
         return digest.of_json("reduced", self._same() | own)
 
     def _same(self) -> dict[str, Any]:

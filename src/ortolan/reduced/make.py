@@ -12,6 +12,7 @@ from typing import Any
 from .. import digest
 from ..disk import disk, json_bytes, part_of, remove, sweep, write_json
 from ..errors import OrtolanError
+from ..runtime.make import only_one
 from . import compile as compiler
 from . import record, sources, tree
 from .config import NAME as CONFIG
@@ -23,6 +24,7 @@ from .pinned import Pins
 from .root import ensure
 
 CURRENT = "current.json"
+_LOCK = ".lock"  # in a target's folder of runtimes: one process at a time changes what is there
 LICENCES, HEADER = "licences", "onnxruntime_c_api.h"
 _HEADER = Path("onnxruntime/include/onnxruntime/core/session") / HEADER
 
@@ -71,11 +73,12 @@ def planned(pins: Pins, wanted: Wanted, say: Callable[[str], object] = str) -> W
 def made(work: Work, cache: Path, jobs: int, say: Callable[[str], object], line: Callable[[str], object] = str) -> Made:
     """The library of ``work``, its record and its licences, in a folder of the cache; compiled where it is not there yet."""
     place = cache / "results" / digest.short(work.key)
-    known = _sound(place)
-    if known is not None:
+    if known := _sound(place, work.key):
         return Made(place, known, None)
     before = compiler.cpu_seconds()
     with tree.opened(cache / "trees" / digest.short(work.tree), work.root, work.sources, work.patches, say) as opened:
+        if known := _sound(place, work.key):  # by the build that had the tree until now
+            return Made(place, known, None)
         say("configuring" if opened.configured is None else "compiling what the change of operators needs")
         library = compiler.library(opened, work.config, work.knobs, work.flags, jobs, line)
         told = record.record(work, library, _readelf(opened), work.sources[0].pinned.version)
@@ -83,26 +86,35 @@ def made(work: Work, cache: Path, jobs: int, say: Callable[[str], object], line:
     return Made(place, told, compiler.cpu_seconds() - before)
 
 
-def put(result: Made, folder: Path) -> Path:
-    """Copy a result into ``build/<target>/runtime/`` and make it the current one."""
+def put(result: Made, folder: Path, *, current: bool) -> Path:
+    """Copy a result into ``build/<target>/runtime/``, and make it the current one if ``current``; else that stays as it is."""
     place = folder / result.folder.name
-    if _sound(place) != result.record:
-        with _new(place) as part:
-            for path in result.folder.rglob("*"):
-                if path.is_file():
-                    target = part / path.relative_to(result.folder)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(path.read_bytes())
-    write_json(folder / CURRENT, {"key": result.key, "folder": place.name})
+    with disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_one(folder / _LOCK):
+            if _sound(place, result.key) != result.record:
+                with _new(place) as part:
+                    _copy(result.folder, part)
+            if current:
+                write_json(folder / CURRENT, {"key": result.key, "folder": place.name})
     return place
 
 
-def _sound(place: Path) -> dict[str, Any] | None:
-    """The record, when the library has the digest that it says."""
+def _copy(folder: Path, to: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            target = to / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+
+
+def _sound(place: Path, key: str) -> dict[str, Any] | None:
+    """The record, when it is of ``key``, and the library and its configuration have the digests that it says."""
     try:
         told: dict[str, Any] = json.loads((place / record.NAME).read_text())
-        whole = digest.of_file(place / told["library"]["file"]) == told["library"]["digest"] and (place / CONFIG).is_file()
-    except (OSError, ValueError, KeyError):
+        files = {told["library"]["file"]: told["library"]["digest"], CONFIG: told["config"]}
+        whole = told["key"] == key and all(digest.of_file(place / name) == one for name, one in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return told if whole else None
 

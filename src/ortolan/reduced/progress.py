@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream or sys.stderr, clock
-        self._begun, self._shown = clock(), 0.0
+        self._begun, self._shown = 0.0, 0.0
         self._first = -1
 
     def __call__(self, line: str) -> None:
@@ -26,7 +26,8 @@ class Progress:
         if not found or found[1] == "0":  # which is not a number of files yet
             return
         done, total, now = int(found[1]), int(found[2]), self._clock()
-        self._first = done if self._first < 0 else self._first
+        if self._first < 0:
+            self._first, self._begun = done, now
         live = self._stream.isatty()
         if live or now - self._shown >= _EVERY or done == total:
             self._shown = now

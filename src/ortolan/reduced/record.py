@@ -10,7 +10,10 @@ from typing import Any
 from .. import digest
 from . import elf
 from .compile import LIBRARY
+from .flags import shims
 from .job import Work
+from .sources import Source
+from .tree import GLUE
 
 NAME = "runtime.json"
 VERSION = 1
@@ -28,6 +31,7 @@ def record(work: Work, library: Path, readelf: str, onnxruntime: str) -> dict[st
         "sources": [*_sources(work), *_headers(work)],
         "flags": dict(work.flags),
         "patches": [{"file": patch.path.name, "digest": patch.digest, "why": patch.why} for patch in work.patches],
+        "glue": [{"file": f"{name}.c", "digest": digest.of_file(GLUE / f"{name}.c")} for name in shims(work.knobs)],
         "toolchain": {"compiler": work.root.compiler, "version": work.root.version, "packages": work.root.digest},
         "knobs": asdict(work.knobs),
         "library": {"file": LIBRARY, "digest": digest.of_file(library), "size": library.stat().st_size},
@@ -68,12 +72,17 @@ def _sources(work: Work) -> list[dict[str, str]]:
         {
             "name": source.pinned.name,
             "version": source.pinned.version,
-            "file": source.file,
+            "file": _file(source),
             "digest": source.digest,
             "licence": source.pinned.licence,
         }
         for source in work.sources
     ]
+
+
+def _file(source: Source) -> str:
+    """The pinned tarball's name, whatever the user's copy is called; a tree's is that of the source."""
+    return source.pinned.file if source.digest == source.pinned.digest else source.pinned.name
 
 
 def _headers(work: Work) -> list[dict[str, str]]:
@@ -84,7 +93,9 @@ def _compiled_in(work: Work) -> Mapping[str, Mapping[str, str]]:
     """The packages that leave code in the library: headers, and the C++ runtime where it is linked in."""
     found = {name: told for name, told in work.root.packages.items() if "licence" in told}
     if work.knobs.static_cxx:
-        runtime = {name: told for name, told in work.root.packages.items() if name.startswith("libstdc++-") and "-dev" in name}
+        suffix = f"-dev-{work.platform.rpartition('/')[2]}-cross" if work.root.cross else "-dev"
+        packages = work.root.packages.items()
+        runtime = {name: told for name, told in packages if name.startswith("libstdc++-") and name.endswith(suffix)}
         found |= {name: {**told, "licence": "GPL-3.0-or-later WITH GCC-exception-3.1"} for name, told in runtime.items()}
     keys = ("version", "file", "digest", "licence")
     return {name: {key: told[key] for key in keys} for name, told in sorted(found.items())}

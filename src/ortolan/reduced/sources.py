@@ -62,7 +62,10 @@ def also(names: Sequence[str], folder: Path | None) -> list[Source]:
 
 
 def unpack(source: Source, to: Path) -> None:
-    """Bring the source to ``to``, a folder that is not there yet, less what is skipped. OrtolanError for a damaged tarball."""
+    """Bring the source to ``to``, a folder that is not there yet, less what is skipped.
+
+    OrtolanError for a tarball that is damaged, or was changed since its digest was taken.
+    """
     if source.place.is_dir():
         for name in _files(source.pinned, source.place):
             target = to / name
@@ -75,6 +78,8 @@ def unpack(source: Source, to: Path) -> None:
             tar.extractall(to, members=_members(tar, source.pinned), filter="data")
     except (tarfile.TarError, EOFError) as error:
         raise OrtolanError("a tarball cannot be unpacked", where=str(source.place), why=str(error)) from error
+    if digest.of_file(source.place) != source.digest:
+        raise OrtolanError("a tarball changed while it was unpacked", where=str(source.place), hint="run the same command again")
 
 
 def _members(tar: tarfile.TarFile, pinned: Pinned) -> Iterator[tarfile.TarInfo]:
@@ -99,7 +104,7 @@ def _given(pinned: Pinned, folder: Path) -> Source:
             return Source(pinned, path, found)
     trees = [path for path in named if path.is_dir() and (path / pinned.told[0]).is_file()]
     if trees:
-        return _tree(pinned, trees[0])
+        return _tree(pinned, next((path for path in trees if _version(pinned, path) == pinned.version), trees[0]))
     raise _refused(pinned, folder, tarballs)
 
 
@@ -123,12 +128,16 @@ def _refused(pinned: Pinned, folder: Path, tarballs: Sequence[Path]) -> OrtolanE
 
 
 def _tree(pinned: Pinned, place: Path) -> Source:
-    found = re.search(pinned.told[1], (place / pinned.told[0]).read_text(errors="replace"), re.MULTILINE)
-    version = found[1] if found else "of an unknown version"
+    version = _version(pinned, place)
     if version != pinned.version:
         what = f"this is {pinned.name} {version}, and builds are made of {pinned.version}"
         raise OrtolanError(what, where=str(place / pinned.told[0]), hint=_HINT)
     return Source(pinned, place, _digest(pinned, place))
+
+
+def _version(pinned: Pinned, place: Path) -> str:
+    found = re.search(pinned.told[1], (place / pinned.told[0]).read_text(errors="replace"), re.MULTILINE)
+    return found[1] if found else "of an unknown version"
 
 
 def _loose(name: str, place: Path) -> Source:
