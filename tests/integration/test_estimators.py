@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -180,11 +181,15 @@ def test_a_pickle_is_refused_by_the_command_line(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
-def test_a_trusted_pickle_builds_and_says_what_kept_it_in(workspace: Workspace) -> None:
-    fit("scaled.joblib", workspace.root / "recipes" / "models")
+def test_a_trusted_pickle_builds_and_says_what_kept_it_in(workspace: Workspace, run_stage: RunStage) -> None:
+    path = fit("scaled.joblib", workspace.root / "recipes" / "models")
     workspace.add("models/pickled.toml", '[source]\nfile = "scaled.joblib"\ntrust = true\n')
     (built,) = workspace.build("x86-cpu", "pickled")
     assert built.ok, said(built)
+    ran = convert(run_stage, path, "sklearn", trust=True)
+    assert ran.facts, ran.refused or ran.log
+    assert ran.facts["confined"].keys() == {"network", "files"}
+    assert set(ran.facts["confined"].values()) <= {"seccomp", "landlock"} or sys.platform != "linux"
 
 
 # --- maps in files of others --------------------------------------------------------------------------------------------
