@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import RunStage, StageRun
+from conftest import ROOT, RunStage, StageRun
+from ortolan import runtime
+from ortolan.cache import user_cache
 from ortolan.stages.lib import quant_metrics
 from ortolan.stages.lib.tensors import write_samples
 from quantise_models import graph, npz, save, value
@@ -216,3 +220,67 @@ def test_a_sample_that_a_model_cannot_take(run_stage: RunStage, tmp_path: Path) 
     run = run_stage("latency", OLD, {**inputs, "samples": tmp_path / "samples.npz"}, params)
     assert run.refused, run
     assert run.refused["what"] == "the fp32 model does not run on the first sample"
+
+
+# --- large models ------------------------------------------------------------------------------------------------
+
+ONE_BY_ONE = """
+import json, sys, weakref
+from pathlib import Path
+
+from stages import evaluate
+from stages.lib import quant_models
+
+opened, most = weakref.WeakSet(), 0
+really = quant_models.open_session
+
+
+def counted(path, **given):
+    global most
+    session = really(path, **given)
+    opened.add(session)
+    most = max(most, len(opened))
+    return session
+
+
+quant_models.open_session = counted
+quant_models._HELD = 3
+root = Path(sys.argv[1])
+inputs = {"fp32": root / "fp32.onnx", "candidate": root / "candidate.onnx", "data": root / "data", "metric_code": root / "data"}
+found = []
+for quant_models.TOGETHER in (10**9, 0):
+    opened.clear()
+    most = 0
+    found.append((evaluate.run(inputs, json.loads(sys.argv[2]), root), most))
+(together, three), (apart, one) = found
+print(json.dumps({"same": together == apart, "together": three, "apart": one}))
+"""
+SAME_ARRAY = """
+import numpy as np
+
+def rows():
+    array = np.zeros((1, 4), np.float32)
+    for number in range(4):
+        array[:] = [number, 1, 2, 3]
+        yield {"x": array}, min(number, 3)
+
+def first(samples):
+    return sum(float(outputs["y"][0, 0]) for outputs, _ in samples)
+"""
+
+
+@pytest.mark.parametrize("metric", ["top1", "data.py:first"])
+def test_of_large_models_one_is_open_at_a_time_and_the_facts_are_the_same(tmp_path: Path, metric: str) -> None:
+    """Four samples, three of them held at once, of a callable that fills the same array again and again."""
+    for name, factor in (("fp32", 1), ("candidate", [1, 2, 1, 1])):
+        scaled(tmp_path / f"{name}.onnx", factor)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data.py").write_text(SAME_ARRAY)
+    spec = {"kind": "callable", "callable": "data.py:rows", "limit": None}
+    params = json.dumps({"data": spec, "inputs": [ENTRY], "metric": metric})
+    made = runtime.ensure(runtime.find(NEW, [ROOT / "runtimes"]), user_cache().runtimes)
+    command = [str(made.interpreter), "-c", ONE_BY_ONE, str(tmp_path), params]
+    environment = {"PYTHONPATH": str(ROOT / "src" / "ortolan")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"same": True, "together": 3, "apart": 1}

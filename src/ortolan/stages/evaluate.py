@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lib import quant_metrics, quant_runs, usercode
+from .lib import quant_metrics, usercode
 from .lib.data import Sample, samples
 from .lib.quant_fit import InputFit
+from .lib.quant_models import Answer, Model, answers
 from .lib.refused import Refused
-from .lib.sessions import first_line, open_session
-from .lib.tensors import halved, read_samples
-from .lib.transient import reraise_if_transient
+from .lib.tensors import read_samples
 
 if TYPE_CHECKING:
-    import onnxruntime
     from numpy.typing import NDArray
 
     Outputs = dict[str, NDArray[Any]]
@@ -55,13 +53,14 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     fit = InputFit(inputs["candidate"]) if "candidate" in inputs else None
     comparisons = {name: _Comparison() for name in models if name != "fp32"}
     tally, count = _Tally(params["metric"]), 0
-    for count, sample in enumerate(_samples(inputs, params), 1):
-        outputs = {name: model.run(sample, count - 1) for name, model in models.items()}
-        tally.add(outputs, sample.label, count - 1)
-        for name, comparison in comparisons.items():
-            comparison.add(outputs["fp32"], outputs[name])
+    for answer in answers(models, _samples(inputs, params)):
+        tally.add(answer)
+        if answer.model != "fp32":
+            comparisons[answer.model].add(answer.first, answer.outputs)
+            continue
+        count += 1
         if fit:
-            fit.add(sample.feeds)
+            fit.add(answer.sample.feeds)
     found = {name: comparison.facts() for name, comparison in comparisons.items()}
     values = tally.values({name: facts["agreement"] for name, facts in found.items()})
     if ":" in (params["metric"] or ""):
@@ -72,11 +71,11 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     return {"samples": count, **facts[_WRITTEN], "default_kernels": facts[_DEFAULT], "inputs": fit.facts()}
 
 
-def _models(inputs: Mapping[str, Path]) -> dict[str, _Model]:
-    models = {"fp32": _Model("fp32", inputs["fp32"], None)}
+def _models(inputs: Mapping[str, Path]) -> dict[str, Model]:
+    models = {"fp32": Model("fp32", inputs["fp32"], None)}
     if "candidate" in inputs:
         path, name = inputs["candidate"], "quantised"
-        models |= {_WRITTEN: _Model(name, path, _AS_WRITTEN), _DEFAULT: _Model(name, path, _AS_DEFAULT)}
+        models |= {_WRITTEN: Model(name, path, _AS_WRITTEN), _DEFAULT: Model(name, path, _AS_DEFAULT)}
     return models
 
 
@@ -88,25 +87,6 @@ def _samples(inputs: Mapping[str, Path], params: Mapping[str, Any]) -> Iterator[
     return (Sample(feeds, None) for feeds in read_samples(inputs["samples"]))
 
 
-class _Model:
-    """One of the models, under the name that messages use."""
-
-    def __init__(self, name: str, path: Path, session: Mapping[str, Any] | None) -> None:
-        self._name = name
-        try:
-            self._session: onnxruntime.InferenceSession = open_session(path, session=session)
-        except Exception as error:
-            reraise_if_transient(error)
-            raise Refused(f"the {name} model does not open", why=first_line(error)) from error
-        self._outputs = [info.name for info in self._session.get_outputs()]
-        self._halves = {info.name for info in self._session.get_inputs() if info.type == "tensor(float16)"}
-
-    def run(self, sample: Sample, index: int) -> Outputs:
-        what = f"the {self._name} model does not run on sample {index}"
-        values = quant_runs.run(self._session, None, halved(sample.feeds, self._halves), what)
-        return dict(zip(self._outputs, values, strict=True))
-
-
 class _Tally:
     """Sums of a built-in metric's scores for each model."""
 
@@ -114,14 +94,14 @@ class _Tally:
         self._metric = metric
         self._scores: dict[str, list[float]] = {}
 
-    def add(self, outputs: Mapping[str, Outputs], label: Any, index: int) -> None:
+    def add(self, answer: Answer) -> None:
         if self._metric not in quant_metrics.LABELLED:
             return
-        if label is None:
+        if answer.sample.label is None:
             hint = "give [data] labels, sub-folders or (feeds, label) pairs; or metric = 'agreement', which needs none"
             raise Refused(f"{self._metric} needs labels", why="the evaluation data has none", hint=hint)
-        for name, found in outputs.items():
-            self._scores.setdefault(name, []).extend(quant_metrics.scores(self._metric, found, label, index))
+        scores = quant_metrics.scores(self._metric, answer.outputs, answer.sample.label, answer.index)
+        self._scores.setdefault(answer.model, []).extend(scores)
 
     def values(self, agreement: Mapping[str, float]) -> dict[str, float]:
         if self._metric == "agreement":
@@ -159,7 +139,7 @@ def _spread(values: list[float] | None) -> dict[str, float] | None:
     return {"min": min(values), "mean": _mean(values)} if values else None
 
 
-def _custom(model: _Model, inputs: Mapping[str, Path], params: Mapping[str, Any]) -> float:
+def _custom(model: Model, inputs: Mapping[str, Path], params: Mapping[str, Any]) -> float:
     """The user's metric over a pass of its own."""
     import math
 
@@ -169,6 +149,7 @@ def _custom(model: _Model, inputs: Mapping[str, Path], params: Mapping[str, Any]
     stream = enumerate(_samples(inputs, params))
     with usercode.blame(params["metric"]):
         value = float(judge((model.run(sample, index), sample.label) for index, sample in stream))
+    model.close()
     if not math.isfinite(value):
         raise Refused(f"{params['metric']} gave {value}", hint="return a finite number")
     return value

@@ -40,7 +40,7 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     samples = tensors.read_samples(inputs["samples"])
     expected = tensors.read_samples(inputs["expected"]) if "expected" in inputs else None
     given, missing = sessions.split_providers(params["providers"])
-    opened, onnx = _try(inputs["model"], params, samples)
+    got, onnx = _try(inputs["model"], params, samples)
     other = _try(inputs["ort"].read_bytes(), params, samples)[1] if "ort" in inputs else None
     ort_facts = _judge_ort(inputs["model"], other, onnx.get("results"), params, samples) if other else None
     return {
@@ -49,16 +49,14 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         "limits": limits.problems(*onnx_head.versions(inputs["model"]), ort.__version__),
         "providers": {"available": [provider["name"] for provider in given], "missing": missing},
         "offered": ort.get_available_providers(),
-        "registered": opened.get_providers() if opened else [],
-        "placed": _placed(opened) if opened else None,
+        **got,
         "onnx": _judge(onnx, expected, params),
         "ort": ort_facts,
     }
 
 
-def _try(
-    model: Path | bytes, params: Mapping[str, Any], samples: Sequence[Sample]
-) -> tuple[onnxruntime.InferenceSession | None, dict[str, Any]]:
+def _try(model: Path | bytes, params: Mapping[str, Any], samples: Sequence[Sample]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a model's session got, and how it opens and runs with its ``results``. The session's memory is given back."""
     session = {**params["session"], "config": {**_RECORD, **params["session"]["config"]}}
     opened = None
     try:
@@ -66,8 +64,12 @@ def _try(
         results = [sessions.run(opened, sample) for sample in samples]
     except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type; each is the verdict
         reraise_if_transient(error)
-        return opened, {"opens": opened is not None, "runs": False, "error": sessions.first_line(error)}
-    return opened, {"opens": True, "runs": True, "error": "", "results": results}
+        return _got(opened), {"opens": opened is not None, "runs": False, "error": sessions.first_line(error)}
+    return _got(opened), {"opens": True, "runs": True, "error": "", "results": results}
+
+
+def _got(session: onnxruntime.InferenceSession | None) -> dict[str, Any]:
+    return {"registered": session.get_providers(), "placed": _placed(session)} if session else {"registered": [], "placed": None}
 
 
 def _judge_ort(
