@@ -228,6 +228,7 @@ ONE_BY_ONE = """
 import json, sys, weakref
 from pathlib import Path
 
+import numpy as np
 from stages import evaluate
 from stages.lib import quant_models
 
@@ -253,7 +254,10 @@ for quant_models.TOGETHER in (10**9, 0):
     most = 0
     found.append((evaluate.run(inputs, json.loads(sys.argv[2]), root), most))
 (together, three), (apart, one) = found
-print(json.dumps({"same": together == apart, "together": three, "apart": one}))
+samples = [evaluate.Sample({"x": np.ones((1, 4), np.float32)}, None)] * 2
+answers = list(evaluate.answers({"fp32": evaluate.Model("fp32", inputs["fp32"], None)}, samples))
+freed = all(answer.outputs["y"].flags.owndata for answer in answers)  # else ONNX Runtime's memory lives as long as they do
+print(json.dumps({"same": together == apart, "together": three, "apart": one, "freed": freed}))
 """
 SAME_ARRAY = """
 import numpy as np
@@ -283,4 +287,4 @@ def test_of_large_models_one_is_open_at_a_time_and_the_facts_are_the_same(tmp_pa
     environment = {"PYTHONPATH": str(ROOT / "src" / "ortolan")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"same": True, "together": 3, "apart": 1}
+    assert json.loads(done.stdout) == {"same": True, "together": 3, "apart": 1, "freed": True}

@@ -82,6 +82,7 @@ def answers(models: Mapping[str, Model], samples: Iterable[Sample]) -> Iterator[
         for name, model in models.items():
             for place, sample in enumerate(some):
                 outputs = model.run(sample, count + place)
+                outputs = copy.deepcopy(outputs) if apart else outputs  # ONNX Runtime's arrays keep its memory alive
                 first += [outputs] * (len(first) == place)
                 yield Answer(name, count + place, sample, outputs, first[place])
             if apart:
