@@ -12,7 +12,9 @@ import pytest
 import models
 from conftest import Workspace
 from ortolan.digest import of_file
+from ortolan.recipe.project import Project
 from ortolan.reduced.config import NAME, Config, lacking, merge, read
+from ortolan.reduced.config_kernels import span
 from program import call
 
 TARGET = "x86-cpu"
@@ -174,6 +176,23 @@ def test_an_older_release_without_types_needs_all_of_them(workspace: Workspace) 
     assert all(one["types"] is None for one in told["operators"])
 
 
+@pytest.mark.slow
+def test_two_releases_of_one_tag_with_other_types_both_count(workspace: Workspace) -> None:
+    """Types are no part of a tag: the same model, once with and once without them."""
+    path = small(workspace, "net", CONV)
+    releases = []
+    for name, typed in (("untyped", "false"), ("typed", "true")):
+        workspace.edit(RECIPE, "type_reduction = true", f"type_reduction = {typed}")
+        (folder,) = built(workspace, path)
+        assert call(workspace, "bundle", "--target", TARGET, "--sequence", "1").returncode == 0
+        releases.append(shutil.move(workspace.root / "dist" / TARGET / folder.name, workspace.root / name))
+        workspace.edit(RECIPE, f"type_reduction = {typed}", "type_reduction = true")
+    words = [word for release in releases for word in ("--also", str(release))]
+    told = config(workspace, *words)
+    assert [(one["of"], one["typed"]) for one in told["models"]] == [("build", True), ("release", False), ("release", True)]
+    assert all(one["types"] is None for one in told["operators"])
+
+
 def test_what_is_not_built_for_it_is_named(workspace: Workspace) -> None:
     assert "nothing is built for 'x86-cpu'" in refused(workspace)
     built(workspace, "digits-mlp")
@@ -186,7 +205,7 @@ def test_what_is_not_built_for_it_is_named(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("target", "code", "said"),
     [
-        ("", 1, "which target? try: --target raspberry-pi-5"),
+        ("", 2, "which target? why: known are android-arm64, "),
         ("x86-cpuu", 2, "Did you mean x86-cpu?"),
         ("jetson-orin", 1, "the target ships no .ort files why: a reduced runtime reads .ort files"),
     ],
@@ -266,3 +285,11 @@ def test_a_version_that_lacks_a_kernel_says_so(workspace: Workspace) -> None:
     assert (gate["outcome"], gate["measured"]) == ("fail", "1 of 2 operators")
     assert gate["why"].startswith("ai.onnx;22;Sin: ONNX Runtime 1.17.3 has no CPU kernel for it; on file 1.21.0,")
     assert config(workspace, "--onnxruntime", "1.31.1")["path"]
+    (gate,) = config(workspace, "--onnxruntime", "1.99.0")["gates"]
+    assert (gate["outcome"], gate["why"]) == ("not-run", f"which kernels 1.99.0 has is not on file: {span()} are")
+
+
+def test_phones_are_asked_about_the_version_that_they_build(workspace: Workspace) -> None:
+    built(workspace, "digits-mlp", target="android-arm64")
+    oldest = Project(workspace.root).target("android-arm64").recipe.runtime.versions[0]
+    assert config(workspace, "--model", "digits-mlp", target="android-arm64")["onnxruntime"] == oldest

@@ -6,7 +6,7 @@ import pytest
 
 from ortolan.errors import OrtolanError
 from ortolan.reduced.config import Operator, lacking, read
-from ortolan.reduced.config_kernels import around, check_known, having, tables
+from ortolan.reduced.config_kernels import around, check_known, foreign, having, tables
 from ortolan.reduced.config_limits import barred
 from ortolan.reduced.config_nodes import concerned
 from ortolan.reduced.ort_file import Node
@@ -123,6 +123,14 @@ def test_between_two_tables_only_what_both_say_is_known() -> None:
 def test_a_version_older_or_newer_than_all_tables() -> None:
     assert [table.version for table in around("1.99.0")] == [list(tables())[-1]]
     assert [table.version for table in around("1.2.0")] == [next(iter(tables()))]
+
+
+def test_what_such_a_version_has_is_not_on_file() -> None:
+    assert [one for one in ("1.2.0", "1.17.3", "1.22.1", "1.31.1", "1.99.0") if foreign(one)] == ["1.2.0", "1.99.0"]
+    (absent,) = barred(read("ai.onnx;1;Conv\nai.onnx;23;Flatten\n"), "1.2.0")
+    assert (absent.sure, absent.why) == (False, "whether 1.2.0 has a CPU kernel is not on file: 1.17.3 has none")
+    (typed,) = barred(read('ai.onnx;11;Conv{"inputs": {"0": ["MLFloat16"]}}\n'), "1.2.0")
+    assert (typed.sure, typed.why) == (False, "no CPU kernel of ONNX Runtime 1.17.3 takes MLFloat16")
 
 
 def test_only_nodes_of_the_missing_types_are_concerned() -> None:

@@ -19,7 +19,7 @@ from .verb import cache as caches
         "model": "name of a model that is built for it; may be given more than once; default: all that it takes",
         "also": "release that devices may go back to, by tag, folder or bundle; may be given more than once",
         "within": "a configuration that all must fit, such as that of the runtime in the field; what does not fails a gate",
-        "onnxruntime": "version that the runtime will be built from; default: that of the pinned sources",
+        "onnxruntime": "version that the runtime will be built from; default: the pinned one, for phones the fleet's oldest",
         "json": JSON,
         "cache": CACHE,
     },

@@ -40,6 +40,18 @@ def around(version: str) -> list[KernelTable]:
     return [*older[-1:], *newer[:1]]
 
 
+def foreign(version: str) -> bool:
+    """Whether a version is older or newer than all tables: what it has is not on file."""
+    known = list(tables())
+    return not _numbers(known[0]) <= _numbers(version) <= _numbers(known[-1])
+
+
+def span() -> str:
+    """The versions on file, in words: ``1.17.3 to 1.31.1``."""
+    known = list(tables())
+    return f"{known[0]} to {known[-1]}"
+
+
 def forms(table: KernelTable, operator: Operator) -> list[Form]:
     """The kernels of a table that are for this operator at this opset."""
     return [form for form in table.operators.get(f"{operator.domain}:{operator.name}", ()) if form.covers(operator.opset)]
@@ -74,8 +86,7 @@ def check_known(text: str, where: str) -> None:
         raise OrtolanError("the configuration names no operators", where=where, why="nothing would be built by it", hint=hint)
     mistakes = [f"{where}:{number}: {slip}" for number, line in enumerate(text.splitlines(), 1) for slip in _slips(line, where)]
     if mistakes:
-        known = list(tables())
-        why = f"ONNX Runtime {known[0]} to {known[-1]} have no CPU kernel for it, and their tools pass over what they do not know"
+        why = f"ONNX Runtime {span()} have no CPU kernel for it, and their tools pass over what they do not know"
         raise OrtolanError("\n".join(mistakes), why=why, hint="correct it, or remove it: nothing would be built for it")
 
 
@@ -108,7 +119,7 @@ def _slip(one: Operator) -> str:
 
 
 def _opsets(one: Operator) -> str:
-    """``they are for opsets 7 to 12, 13``."""
+    """``they are for 7 to 13``."""
     spans = {
         (form.since, form.until) for table in tables().values() for form in table.operators.get(f"{one.domain}:{one.name}", ())
     }

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from .config import Config, Operator
-from .config_kernels import around, forms, having, tables, untaken
+from .config_kernels import around, foreign, forms, having, span, tables, untaken
 from .config_types import each
 
 OFF = frozenset({"OPTIONAL_TYPE", "SPARSE_TENSORS", "FLOAT8_TYPES", "RE2"})
@@ -56,18 +56,18 @@ def _unkerneled(one: Operator, version: str) -> Barred | None:
     told = {bool(forms(table, one)) for table in near}
     if told == {True}:
         return None
-    if told == {False}:
+    if told == {False} and not foreign(version):
         return Barred(one, f"ONNX Runtime {version} has no CPU kernel for it; on file {', '.join(there)} have one")
     lacks = ", ".join(table.version for table in near if not forms(table, one))
-    has = ", ".join(table.version for table in near if forms(table, one))
-    return Barred(one, f"whether {version} has a CPU kernel is not on file: {lacks} has none, {has} has one", sure=False)
+    has = ", ".join(f"{table.version} has one" for table in near if forms(table, one))
+    near_by = ", ".join(part for part in (f"{lacks} has none", has) if part)
+    return Barred(one, f"whether {version} has a CPU kernel is not on file: {near_by}", sure=False)
 
 
 def _unknown(one: Operator) -> str:
-    known = list(tables())
     own = not any(name.startswith(f"{one.domain}:") for table in tables().values() for name in table.operators)
     what = f"{one.domain} is a domain of your own" if own else "a function that was not inlined, or an operator without one"
-    return f"no CPU kernel in ONNX Runtime {known[0]} to {known[-1]}: {what}"
+    return f"no CPU kernel in ONNX Runtime {span()}: {what}"
 
 
 def _untaken(needed: Config, version: str, but: Collection[Operator]) -> Iterator[Barred]:
@@ -75,4 +75,6 @@ def _untaken(needed: Config, version: str, but: Collection[Operator]) -> Iterato
         of = sorted(one for one in needed.operators - set(but) if (one.domain, one.name) == (domain, name))
         missing = [untaken(table, of, needed.types[domain, name]) for table in around(version)]
         if of and (types := [kind for kind in missing[0] if all(kind in one for one in missing)]):
-            yield Barred(of[0], f"no CPU kernel of ONNX Runtime {version} takes {', '.join(types)}")
+            versions = ", ".join(table.version for table in around(version)) if foreign(version) else version
+            why = f"no CPU kernel of ONNX Runtime {versions} takes {', '.join(types)}"
+            yield Barred(of[0], why, sure=not foreign(version))

@@ -11,7 +11,7 @@ from ..disk import write_bytes
 from ..errors import OrtolanError
 from . import ort_file
 from .config import NAME, Config, Lack, lacking, merge, read
-from .config_kernels import check_known
+from .config_kernels import check_known, foreign, span
 from .config_limits import Barred, barred
 from .config_nodes import concerned
 from .models import Need, needs
@@ -89,10 +89,11 @@ def _kernels(one: Need, version: str) -> Gate:
     """Whether a minimal build has what the model needs: ``not-run`` where that is not on file."""
     found = barred(one.config, version)
     sure = [each for each in found if each.sure]
-    outcome = Outcome.FAIL if sure else Outcome.NOT_RUN if found else Outcome.PASS
+    outcome = Outcome.FAIL if sure else Outcome.NOT_RUN if found or foreign(version) else Outcome.PASS
     there = len(one.config.operators) - len({each.operator for each in found})
     measured = f"{there} of {len(one.config.operators)} operators"
     why = "; ".join(_with_nodes(each, one) for each in sure or found)
+    why = why or (f"which kernels {version} has is not on file: {span()} are" if foreign(version) else "")
     return Gate(KERNELS, one.subject, outcome, measured, f"CPU kernels in a minimal {version}", why)
 
 

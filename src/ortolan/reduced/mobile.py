@@ -19,6 +19,11 @@ _WHY = {
 }
 
 
+def version(platform: str, oldest: str, pinned: str) -> str:
+    """The ONNX Runtime that is built for a platform: for phones ``oldest``, the fleet's own, else that of the pinned sources."""
+    return oldest if platform.partition("/")[0] in PACKAGES else pinned
+
+
 def write(folder: Path, platform: str, onnxruntime: str, config: Config, knobs: Knobs) -> list[Path]:
     """Leave the configuration, the settings and the commands in ``folder``; which files those are."""
     kind = platform.partition("/")[0]

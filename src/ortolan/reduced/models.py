@@ -57,7 +57,7 @@ def needs(root: Path, target: str, models: Sequence[str] = (), also: Sequence[st
         _check_all(project, device, {path.stem for path in records})
     built = sorted((_of_build(record, store) for record in records), key=lambda one: one.model)
     released = [_of_release(root, named, target) for named in dict.fromkeys(also)]
-    return [*built, *{one.tag: one for one in released}.values()]
+    return [*built, *{(one.tag, one.config.text()): one for one in released}.values()]
 
 
 def _check_outputs(device: NamedTarget) -> None:
@@ -118,8 +118,10 @@ def _of_failed(record: Path, told: Mapping[str, Any], store: Path | None) -> Nee
     found = config_failed.files(told, (NAME, ORT), store)
     if not found:
         failed = ", ".join(gate["name"] for gate in told["gates"] if gate["outcome"] == "fail")
-        why = str(told["errors"][0]) if told["errors"] else f"failed: {failed}"
-        raise _again(f"the last build of {record.stem} for {record.parent.name} failed", record, why)
+        why = str(told["errors"][0]).partition("\n")[0] if told["errors"] else f"failed: {failed}"
+        hint = "build it again, or name with --model those that count"
+        what = f"the last build of {record.stem} for {record.parent.name} failed"
+        raise OrtolanError(what, where=str(record), why=why, hint=hint)
     config = read(found[NAME].decode(), f"{told['tag']}: {NAME}")
     return Need(record.stem, told["tag"], "build", config, typed=True, ort=lambda: found[ORT])
 

@@ -80,7 +80,7 @@ def _version(target: NamedTarget, pins: Pins) -> str:
     """
     oldest, platforms = target.recipe.runtime.versions[0], pins.root.platforms
     if _kind(target) in mobile.PACKAGES:
-        return oldest
+        return mobile.version(target.recipe.platform, oldest, pins.onnxruntime)
     if target.recipe.platform not in platforms:
         what = f"no reduced ONNX Runtime is built for {target.recipe.platform}"
         raise OrtolanError(what, where=f"target {target.name}", why=f"platforms that have one: {', '.join(platforms)}")

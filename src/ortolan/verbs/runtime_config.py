@@ -12,7 +12,9 @@ from invoke.exceptions import Exit
 
 from ..cache import Cache
 from ..digest import of_bytes
-from ..errors import GateError, OrtolanError
+from ..errors import GateError, OrtolanError, RecipeError
+from ..recipe.project import Project
+from ..reduced import mobile
 from ..reduced.config_make import Configured, Missing, Wanted, configure, some
 from ..reduced.config_types import told
 from ..reduced.pinned import load
@@ -48,10 +50,12 @@ def run(
 
 def _wanted(root: Path, target: str, models: Sequence[str], also: Sequence[str], within: Path | None, version: str) -> Wanted:
     if not target:
-        raise OrtolanError("which target?", hint="--target raspberry-pi-5")
+        raise RecipeError("which target?", why=f"known are {', '.join(Project(root).targets())}", hint="--target raspberry-pi-5")
     if version and not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise OrtolanError(f"--onnxruntime wants a version, not '{version}'", hint="--onnxruntime 1.21.0")
-    return Wanted(target, version or load(runtime_folders(root)).onnxruntime, tuple(models), tuple(also), within)
+    recipe, pinned = Project(root).target(target).recipe, load(runtime_folders(root)).onnxruntime
+    built = version or mobile.version(recipe.platform, recipe.runtime.versions[0], pinned)
+    return Wanted(target, built, tuple(models), tuple(also), within)
 
 
 def _text(found: Configured, root: Path, wanted: Wanted) -> list[str]:

@@ -93,10 +93,11 @@ def _check_fits(asked: Asked, found: Config, at: Path) -> None:
     missing = gaps(needed, found)
     if missing:
         more = [f"and {len(missing) - _MOST} more"] if len(missing) > _MOST else []
+        kept = at.relative_to(Path.cwd()) if at.is_relative_to(Path.cwd()) else at
         again = f"./inv runtime-config --target {asked.target} merges it anew, with --also for each release that it is to hold"
         raise OrtolanError(
             f"the configuration does not hold what the models of {asked.target} need now",
             where=str(at),
             why="\n       ".join([*missing[:_MOST], *more]),
-            hint=f"{again}; or --config {at.name} takes this one as it is",
+            hint=f"{again}; or --config {kept} takes this one as it is",
         )
