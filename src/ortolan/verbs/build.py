@@ -47,8 +47,7 @@ def run(
     picked = pick.jobs(project, targets, models)
     options = pick.options(root, cache, jobs, emulation=emulated)
     if hosts:
-        devices = pick_devices(project, hosts, python, targets)
-        _refuse_others(devices, hosts, picked)
+        devices = _for(pick_devices(project, hosts, python, targets), picked)
         options = replace(options, devices=devices, device_limit=limit)
     runtimes = [path for one in picked for path in carried.looks_at(root / "build" / one.target.name)]
     before |= _sources(picked) | fresh.look(runtimes, [])
@@ -68,14 +67,15 @@ def run(
         raise Exit(code=max(error.exit_code for one in built if not one.ok for error in one.errors or [GateError("")]))
 
 
-def _refuse_others(devices: Sequence[NamedDevice], words: Sequence[str], jobs: Sequence[Job]) -> None:
-    """HostError for a device that was named by its own name, and is none of the targets: nothing would be done there."""
+def _for(devices: Sequence[NamedDevice], jobs: Sequence[Job]) -> list[NamedDevice]:
+    """The devices, of which those of other targets are not asked. HostError for one of these that was named by its own name."""
     targets = list(dict.fromkeys(job.target.name for job in jobs))
     for one in devices:
-        if one.name in words and one.target not in {"", *targets}:
+        if not one.group and one.target not in {"", *targets}:
             what = f"is a {one.target} (recipes/fleet.toml), not {' or '.join(targets)}"
             hint = f"./inv build --target {one.target} --host {one.name}, or change its target in the fleet file"
             raise HostError(what, where=one.name, hint=hint)
+    return [replace(one, idle=one.target not in {"", *targets}) for one in devices]
 
 
 def _text(one: Built, root: Path) -> str:
@@ -131,7 +131,8 @@ def _sources(jobs: Sequence[Job]) -> fresh.Seen:
 
 
 def _made(built: Sequence[Built], cache: Cache) -> fresh.Seen:
-    """What the builds left, and the runtimes in the cache."""
+    """What the builds left, and the runtimes in the cache. An artifact's bytes were hashed when they were put in place."""
     folders = [one.folder for one in built if one.folder]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return fresh.look([*files, *cache.runtimes.glob("*/ortolan.json")], folders)
+    known = {str(folder / one.name): one.digest for folder in folders for one in manifest.read(folder / manifest.NAME).artifacts}
+    others = [path for folder in folders for path in folder.rglob("*") if path.is_file() and str(path) not in known]
+    return fresh.Seen(known, {}) | fresh.look([*others, *cache.runtimes.glob("*/ortolan.json")], folders)

@@ -36,10 +36,23 @@ class Range:
         """All of them."""
         with self.path.open("rb") as stream:
             stream.seek(self.offset)
-            return stream.read(self.length)
+            read = stream.read(self.length)
+        if len(read) < self.length:
+            raise shorter(self.path)
+        return read
+
+    def split(self, most: int) -> Iterator[Range]:
+        """The same bytes in ranges of ``most`` bytes, the last of what is left."""
+        for at in range(0, self.length, most):
+            yield Range(self.path, self.offset + at, min(most, self.length - at))
 
 
 Found = Sequence[tuple["TensorProto", Range]]
+
+
+def shorter(path: Path) -> OSError:
+    """What is raised where a file ends before a range that was found in it."""
+    return OSError(f"{path.name} became shorter while it was read")
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:

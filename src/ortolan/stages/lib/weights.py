@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from . import canon, external, graphs, signature
+from . import canon, external, filled, graphs, signature
 from .external import Range
+from .filled import Write
 from .signature import WEIGHTS
 
 if TYPE_CHECKING:
@@ -43,15 +42,11 @@ def save(model: ModelProto, folder: Path, path: Path) -> ModelProto:
     parts = list(_parts(written, folder))
     for tensor in _staying(written):
         if external.is_outside(tensor):
-            _take_in(_Part(tensor, external.range_of(tensor, folder)))
+            _take_in(tensor, external.range_of(tensor, folder))
     if not parts:
         return canon.write(written, path)
     data = path.with_name(path.name + external.DATA)
-    with data.open("wb") as stream:
-        hashed = _Hashed(stream)
-        _write(parts, hashed, data.name)
-        digest = hashed.digest()
-    return canon.write(_marked(written, digest), path)
+    return canon.write(_marked(written, _write(parts, data)), path)
 
 
 def told(model: ModelProto) -> dict[str, str]:
@@ -82,8 +77,8 @@ def pieces(tensor: TensorProto, where: Range | None) -> Iterator[NDArray[Any]]:
     import numpy as np
 
     kind = dtype(tensor)
-    for piece in _bytes(tensor, where):
-        yield np.frombuffer(piece, kind)
+    read = (piece.read() for piece in where.split(PIECE)) if where else _split(memoryview(_raw(tensor)))
+    yield from (np.frombuffer(piece, kind) for piece in read)
 
 
 def values(tensor: TensorProto, where: Range) -> NDArray[Any]:
@@ -110,25 +105,23 @@ class _Part:
     tensor: TensorProto
     where: Range | None
 
-    def pieces(self) -> Iterator[bytes]:
-        """Its bytes in its type."""
+    def writes(self) -> Iterator[tuple[int, Write]]:
+        """Its bytes in its type, piece by piece: how many, and what writes them."""
         from onnx import helper
 
-        if external.stored(self.tensor) == self.tensor.data_type:
-            return _bytes(self.tensor, self.where)
-        return _converted(pieces(self.tensor, self.where), helper.tensor_dtype_to_np_dtype(self.tensor.data_type))
+        if self.where is None:
+            whole = memoryview(_raw(self.tensor))
+            yield from ((len(piece), filled.put(piece)) for piece in _split(whole))
+        elif external.stored(self.tensor) == self.tensor.data_type:
+            yield from ((piece.length, filled.copy(piece)) for piece in self.where.split(PIECE))
+        else:
+            old, new = dtype(self.tensor), helper.tensor_dtype_to_np_dtype(self.tensor.data_type)
+            for piece in self.where.split(PIECE):
+                yield piece.length // old.itemsize * new.itemsize, filled.convert(piece, old, new)
 
     def same(self) -> object:
         """Equal for tensors that are made of the same bytes in the same way; None where nothing is known."""
         return (self.where, self.tensor.data_type) if self.where else None
-
-
-def _converted(given: Iterable[NDArray[Any]], kind: np.dtype[Any]) -> Iterator[bytes]:
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        for piece in given:
-            yield piece.astype(kind).tobytes()
 
 
 def _parts(model: ModelProto, folder: Path) -> Iterator[_Part]:
@@ -149,46 +142,26 @@ def _is_large(tensor: TensorProto) -> bool:
     return external.nbytes(tensor) >= (_LEAST_INDEX if index else _LEAST)
 
 
-def _write(parts: Iterable[_Part], hashed: _Hashed, file: str) -> None:
-    """Write the tensors and point each to its place. What shared a range, and becomes the same, is written once."""
+def _write(parts: Iterable[_Part], path: Path) -> str:
+    """Write the tensors and point each to its place; the file's digest. What shared a range, and becomes the same, does again."""
     placed: dict[object, int] = {}
     end = 0
-    for part in parts:
-        same = part.same()
-        offset = placed.get(same) if same else None
-        if offset is None:
-            offset = end + -end % ALIGNED
-            hashed.write(bytes(offset - end))
-            for piece in _ahead(part.pieces()):
-                hashed.write(piece)
-        _point(part.tensor, file, offset)
-        end = max(end, offset + external.nbytes(part.tensor))
-        placed |= {same: offset} if same else {}
+    with filled.Filled(path) as file:
+        for part in parts:
+            same = part.same()
+            offset = placed.get(same) if same else None
+            if offset is None:
+                offset = end = end + -end % ALIGNED
+                for length, write in part.writes():
+                    file.at(end, length, write)
+                    end += length
+            _point(part.tensor, path.name, offset)
+            placed |= {same: offset} if same else {}
+        return file.digest()
 
 
-def _ahead(given: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces, of which the next is read and converted in a thread while one is written."""
-    with ThreadPoolExecutor(1) as beside:
-        coming = beside.submit(next, given, None)
-        while piece := coming.result():
-            coming = beside.submit(next, given, None)
-            yield piece
-
-
-def _bytes(tensor: TensorProto, where: Range | None) -> Iterator[bytes]:
-    if where is None:
-        whole = memoryview(_raw(tensor))
-        yield from (bytes(whole[at : at + PIECE]) for at in range(0, len(whole), PIECE))
-        return
-    with where.path.open("rb", buffering=0) as stream:
-        stream.seek(where.offset)
-        left = where.length
-        while left:
-            piece = stream.read(min(PIECE, left))
-            if not piece:
-                raise OSError(f"{where.path.name} became shorter while it was read")
-            left -= len(piece)
-            yield piece
+def _split(whole: memoryview) -> Iterator[memoryview]:
+    return (whole[at : at + PIECE] for at in range(0, len(whole), PIECE))
 
 
 def _raw(tensor: TensorProto) -> bytes:
@@ -207,12 +180,16 @@ def _point(tensor: TensorProto, file: str, offset: int) -> None:
     tensor.CopyFrom(kept)
 
 
-def _take_in(part: _Part) -> None:
-    from onnx import TensorProto
+def _take_in(tensor: TensorProto, where: Range) -> None:
+    """Take the values of a tensor into the model, in its type."""
+    import numpy as np
+    from onnx import TensorProto, helper
 
-    part.tensor.raw_data = b"".join(part.pieces())
-    del part.tensor.external_data[:]
-    part.tensor.data_location = TensorProto.DEFAULT
+    read, kind = np.frombuffer(where.read(), dtype(tensor)), helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    turned = external.stored(tensor) != tensor.data_type
+    tensor.raw_data = (filled.turned(read, kind) if turned else read).tobytes()
+    del tensor.external_data[:]
+    tensor.data_location = TensorProto.DEFAULT
 
 
 def _marked(model: ModelProto, digest: str) -> ModelProto:
@@ -221,26 +198,3 @@ def _marked(model: ModelProto, digest: str) -> ModelProto:
     for key, text in sorted(entries.items()):
         model.metadata_props.add(key=key, value=text)
     return model
-
-
-class _Hashed:
-    """Writes to a stream and hashes the same bytes in a thread meanwhile."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._sha = stream, hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1)
-        self._last: Future[None] | None = None
-
-    def write(self, data: bytes) -> None:
-        self._wait()
-        self._last = self._thread.submit(self._sha.update, data)
-        self._stream.write(data)
-
-    def digest(self) -> str:
-        self._wait()
-        self._thread.shutdown()
-        return "sha256:" + self._sha.hexdigest()
-
-    def _wait(self) -> None:
-        if self._last:
-            self._last.result()
