@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .artifact import Gate, Outcome
+from .elsewhere import check
 from .errors import OrtolanError, RuntimeSetupError
 from .execute import Results
 from .gates.emulated import emulated as judged
@@ -18,7 +18,7 @@ from .platforms import host_platform
 from .runtime import Runtime, apt, rootfs
 from .runtime import emulated as runtimes
 from .sources import Job
-from .step import Source, Step
+from .step import Step
 
 PLATFORM, MACHINE = "linux/arm64", "arm64"
 LIMIT = 300.0
@@ -39,7 +39,7 @@ class Emulation:
         if not wanted(job):
             return {}
         there = {version: name for version, name in _names(job).items() if name in self.made}
-        return {version: _check(job, ship.verify[version], name) for version, name in there.items()}
+        return {version: check(job, ship.verify[version], name, LIMIT) for version, name in there.items()}
 
     def judged(self, job: Job, gates: Sequence[Gate], checks: Mapping[str, Step], results: Results, precision: str) -> list[Gate]:
         """The gates of what ships with those of the emulated ARM before ``on-device``, which tells of both."""
@@ -108,12 +108,3 @@ def _words(error: OrtolanError) -> str:
     """An error on one line."""
     why = " ".join(error.why.split())
     return f"{error.what}{f': {why}' if why else ''}{f'; {error.hint}' if error.hint else ''}"
-
-
-def _check(job: Job, here: Step, name: str) -> Step:
-    """The check of what ships in a version, as it is done here, but compared with what the model gives here as it is written."""
-    model, samples = here.inputs["model"], here.inputs["samples"]
-    written = job.step("golden", {"model": model, "samples": samples}, job.runtime(job.oldest), note="as written", session=None)
-    read: dict[str, Source] = {**here.inputs, "expected": written["golden.npz"]}
-    params: dict[str, Any] = dict(here.params)
-    return job.step(here.stage, read, name, LIMIT, note="shipped", **params)

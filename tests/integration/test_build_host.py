@@ -7,6 +7,7 @@ which has the same API, really builds. What only a Jetson shows is not shown her
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -173,6 +174,30 @@ def test_a_device_that_is_named_for_another_target_is_an_error(workspace: Worksp
     assert done.returncode == HostError("").exit_code
     assert "orin: is a jetson-orin (recipes/fleet.toml), not x86-cpu" in done.stderr
     assert "./inv build --target jetson-orin --host orin" in done.stderr
+
+
+@pytest.mark.usefixtures("device")
+def test_a_device_of_several_that_does_not_answer_stops_no_other(workspace: Workspace) -> None:
+    """It fails the build where it is of the target; one of another target is not even asked."""
+    python, words = interpreter("onnxruntime-1.17.3"), ("build", "--target", "x86-cpu", "--model", MODEL, "--host")
+    for name, host, label, target in (
+        ("good", "device", "lab", "x86-cpu"), ("orin", "no-such-host.invalid", "lab", "jetson-orin"),
+        ("gone", "no-such-host.invalid", "line", "x86-cpu"),
+    ):  # fmt: skip
+        text = f'host = "{host}"\nlabels = ["{label}"]\ntarget = "{target}"\npython = "{python}"\n'
+        workspace.add("fleet.toml", f"[device.{name}]\n{text}")
+    done = call(workspace, *words, "lab")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^ +load@1\.17\.3 good +shipped +pass", done.stdout, re.MULTILINE)
+    assert "is a jetson-orin (recipes/fleet.toml), not x86-cpu: nothing was sent there" in done.stdout
+    done = call(workspace, *words, "all")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert re.search(r"^ +load@1\.17\.3 good +shipped +pass", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +device gone +shipped +fail +did not answer .*there is no host of that name", done.stdout, re.MULTILINE)
+    done = call(workspace, *words, "line")
+    assert (done.returncode, done.stdout) == (1, ""), "the only one: nothing is built"
+    assert "there is no host of that name" in done.stderr
+    assert "Did you mean gone?" in call(workspace, *words, "gon").stderr
 
 
 @pytest.mark.usefixtures("device")

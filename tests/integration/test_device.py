@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import bsdiff4
 import pytest
 
+import pythons
 import releases
 from devices import BUSY, Device, load, make_device, released
 from releases import CANNOT_RUN, FAILS, FITS_NOT, MODEL, make_key, publish, whole, write_release
@@ -532,9 +532,7 @@ def test_a_principal_can_be_asked_for(device: Device) -> None:
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13", "3.14"])
 def test_it_runs_in_the_pythons_that_devices_have(device: Device, version: str) -> None:
-    python = shutil.which(f"python{version}")
-    if not python or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
-        pytest.skip("no Python of that version here")
+    python = pythons.find(version) or pytest.skip("no Python of that version here")
     first, second = release(device, FIRST, 1), release(device, SECOND, 2)
     put(device, first)
     delta(first, second, "bsdiff")

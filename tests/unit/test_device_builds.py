@@ -18,7 +18,7 @@ from ortolan.artifact import FP32, Gate, Outcome
 from ortolan.errors import StepError
 from ortolan.execute import Result
 from ortolan.gates import device as judge
-from ortolan.ondevice.devices import Device
+from ortolan.ondevice.devices import Absent, Device
 from ortolan.ondevice.engines import Engine, _mark
 from ortolan.ondevice.there import There, Visit, Visits, _failed
 from ortolan.place import Host, HostError
@@ -185,6 +185,20 @@ def test_a_device_of_another_target_is_said_to_be_one(pi: Job) -> None:
     assert [gate.name for gate in found] == ["size", "device orin", "on-device"]
     assert (found[1].outcome, found[2]) == (NOT_RUN, gates[1])
     assert found[1].why == "is a jetson-orin (recipes/fleet.toml), not raspberry-pi-5: nothing was sent there"
+
+
+def test_one_of_several_that_does_not_answer_fails_and_stops_no_other(pi: Job) -> None:
+    lost = HostError("it does not answer", where="pi@pi5", why="timed out", hint="is the device on?")
+    there = There([Absent(NamedDevice("gone", "pi@pi5"), lost), Absent(NamedDevice("orin", "o", target="jetson-orin"), lost)])
+    ship: Shipment = SimpleNamespace(verify={}, made=[None] * len(pi.target.recipe.outputs.tables()))  # type: ignore[assignment]  # no device is there for it
+    gates = [Gate("engine", "shipped", NOT_RUN), Gate("on-device", "shipped", NOT_RUN, why="not seen")]
+    found = {gate.name: gate for gate in there.plan(pi, ship, "tag").judged(pi, gates, {}, FP32)}
+    assert found["device gone"].outcome is FAIL
+    assert found["device gone"].why == "it does not answer; timed out; is the device on?"
+    assert found["device orin"].outcome is NOT_RUN, "of another target, it has nothing to answer"
+    assert found["engine"].why == "gone did not answer: see its gate"
+    assert found["on-device"] == gates[-1]
+    assert there.mark(pi) == ""
 
 
 def test_what_identifies_a_device_is_all_that_it_says() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
-import pwd
 import re
 from pathlib import Path
 from typing import Any
@@ -277,13 +275,22 @@ def test_the_clock_of_a_gpu_counts_once_it_was_used(tmp_path: Path) -> None:
 
 
 def test_a_path_that_the_shell_made_of_the_home_folder_is_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    me = pwd.getpwuid(os.getuid())
-    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd((*me[:5], "/home/me", *me[6:])))
+    monkeypatch.setenv("HOME", "/home/me")  # by which shells expand it, whatever the list of users says
     expanded = {"/home/me/venv/bin/python": "~/venv/bin/python", "~/venv/bin/python": "~/venv/bin/python"}
     for given, meant in {**expanded, "/home/meg/bin/python": "/home/meg/bin/python", "python3.11": "python3.11"}.items():
         assert there(given) == meant
     (one,) = pick_devices(Project(ROOT), ["pi@pi5"], "/home/me/venv/bin/python")
     assert one.python == "~/venv/bin/python"
+
+
+def test_a_device_by_its_own_name_is_not_one_of_several(tmp_path: Path) -> None:
+    (tmp_path / "recipes" / "targets").mkdir(parents=True)
+    (tmp_path / "recipes" / "targets" / "x86-cpu.toml").write_text((ROOT / "recipes" / "targets" / "x86-cpu.toml").read_text())
+    devices = "\n".join(f'[device.{name}]\nhost = "{name}"\ntarget = "x86-cpu"\n' for name in ("one", "two"))
+    (tmp_path / "recipes" / "fleet.toml").write_text(devices)
+    for words in (["two", "all"], ["all", "two"]):
+        found = pick_devices(Project(tmp_path), words, "python3.11")
+        assert {one.name: (one.group, one.python) for one in found} == {"one": (True, "python3.11"), "two": (False, "python3.11")}
 
 
 def test_no_page_or_help_lets_the_shell_here_expand_a_home_folder() -> None:

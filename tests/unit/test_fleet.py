@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from ortolan.errors import RecipeError
-from ortolan.recipe.fleet import chosen, load_fleet, meant
+from ortolan.recipe.fleet import chosen, load_fleet
 from ortolan.recipe.jsonschema import schemas
 
 GOOD = """\
@@ -45,8 +45,9 @@ def test_words_mean_devices_labels_all_or_hosts(tmp_path: Path) -> None:
     assert (one.host, one.python, one.target) == ("pi@pi5", "~/venv/bin/python", "raspberry-pi-5")
     (other,) = chosen(fleet, "me@elsewhere")
     assert (other.name, other.host, other.python, other.target) == ("me@elsewhere", "me@elsewhere", "python3", "")
-    assert meant(fleet, "kichen") == "Did you mean kitchen?"
-    assert meant(fleet, "me@elsewhere") == ""
+    assert [one.meant for word in ("kichen", "me@elsewhere") for one in chosen(fleet, word)] == ["Did you mean kitchen?", ""]
+    groups = {word: {one.group for one in chosen(fleet, word)} for word in ("all", "arm", "kitchen", "me@elsewhere")}
+    assert groups == {"all": {True}, "arm": {True}, "kitchen": {False}, "me@elsewhere": {False}}
 
 
 @pytest.mark.parametrize(

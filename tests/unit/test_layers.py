@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "ortolan"
 ORDER = [
     "__init__", "errors", "digest", "known", "artifact", "platforms", "cache", "root", "disk", "events", "stages", "recipe",
     "runtime", "stage_files", "contract", "step", "sources", "origins", "outputs", "coverage", "quantising", "plan", "store",
-    "sandbox", "place", "execute", "gates", "recover", "emulation", "manifest", "preflight", "devices", "ondevice", "record",
-    "package", "carried", "assemble", "fresh", "build", "why", "reproduce", "revision", "image", "release", "reduced", "ci",
-    "report", "verbs", "cli", "__main__",
+    "sandbox", "place", "execute", "gates", "recover", "elsewhere", "emulation", "manifest", "preflight", "devices", "ondevice",
+    "record", "package", "carried", "assemble", "fresh", "build", "why", "reproduce", "revision", "image", "release", "reduced",
+    "ci", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

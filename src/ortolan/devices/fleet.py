@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from ..errors import OrtolanError
-from ..place import Host, emulated
+from ..place import Host, HostError, emulated
 from ..recipe.fleet import NamedDevice
 
 T = TypeVar("T")
@@ -39,7 +38,7 @@ class Emulators:
 
 def there(python: str) -> str:
     """An interpreter as it was meant for a host: a shell here makes ``~/`` without quotes the user's own home folder."""
-    own = f"{Path(pwd.getpwuid(os.getuid()).pw_dir)}/"
+    own = f"{Path.home()}/"
     return f"~/{python.removeprefix(own)}" if python.startswith(own) else python
 
 
@@ -54,23 +53,28 @@ def side_by_side(
     devices: Sequence[NamedDevice], emulators: Emulators, do: Callable[[NamedDevice, Host], T]
 ) -> Iterator[Answer[T]]:
     """``do`` something with each, in the order in which they are done. Ctrl-C ends what runs on all of them."""
-    hosts = _Hosts()
-    with ThreadPoolExecutor(min(_AT_ONCE, len(devices))) as pool:
-        try:
-            futures = [pool.submit(_answer, device, hosts, emulators, do) for device in devices]
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            hosts.close()
+    with closing(Hosts()) as hosts:
+        yield from _answers(devices, hosts, emulators, do)
 
 
-class _Hosts:
+@contextmanager
+def answered(
+    devices: Sequence[NamedDevice], emulators: Emulators, do: Callable[[NamedDevice, Host], T]
+) -> Iterator[list[Answer[T]]]:
+    """The same for all of them, in their own order, and until the end of the block their connections stand."""
+    with closing(Hosts()) as hosts:
+        found = {one.device.name: one for one in _answers(devices, hosts, emulators, do)}
+        yield [found[one.name] for one in devices]
+
+
+class Hosts:
     """All hosts that were reached. Those that are reached after ``close`` are closed at once, and do nothing."""
 
     def __init__(self) -> None:
         self._guard, self._every, self._closed = threading.Lock(), list[Host](), False
 
     def add(self, host: Host) -> Host:
+        """One more."""
         with self._guard:
             self._every.append(host)
             if self._closed:
@@ -78,16 +82,37 @@ class _Hosts:
         return host
 
     def close(self) -> None:
+        """End all connections, and what runs there."""
         with self._guard:
             self._closed = True
             for host in self._every:
                 host.close()
 
 
-def _answer(device: NamedDevice, hosts: _Hosts, emulators: Emulators, do: Callable[[NamedDevice, Host], T]) -> Answer[T]:
+def _answers(
+    devices: Sequence[NamedDevice], hosts: Hosts, emulators: Emulators, do: Callable[[NamedDevice, Host], T]
+) -> Iterator[Answer[T]]:
+    """What comes of each; the hosts are closed before anything is waited for that nobody wants any more."""
+    with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(devices)))) as pool:
+        futures = [pool.submit(_answer, device, hosts, emulators, do) for device in devices]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            hosts.close()
+            raise
+
+
+def _answer(device: NamedDevice, hosts: Hosts, emulators: Emulators, do: Callable[[NamedDevice, Host], T]) -> Answer[T]:
     try:
         return Answer(device, do(device, hosts.add(reach(device, emulators))))
     except OrtolanError as error:
-        return Answer(device, error=error)
+        return Answer(device, error=_asked_back(device, error))
     except OSError as error:
         return Answer(device, error=OrtolanError(str(error), where=device.name))
+
+
+def _asked_back(device: NamedDevice, error: OrtolanError) -> OrtolanError:
+    """The same error, with a question where the host may have been a slip of a name in the fleet."""
+    error.hint = device.meant if device.meant and isinstance(error, HostError) else error.hint
+    return error

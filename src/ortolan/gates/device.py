@@ -9,12 +9,13 @@ from typing import Any
 from ..artifact import SHIPPED, Gate, Outcome, Precision
 from ..errors import OrtolanError
 from ..execute import Result
-from ..outputs.made import ROUNDING, rounded, unseen
+from ..outputs.made import unseen
 from ..place import HostError
 from ..recipe.rules import CPU
 from ..sources import Job
 from ..stages.lib.kit import build_engine
-from .common import FP32, judge, reasons, worst
+from . import elsewhere
+from .common import FP32, judge
 
 ON_DEVICE = "on-device"
 _EXACT = frozenset({CPU, "XnnpackExecutionProvider", "AzureExecutionProvider"})
@@ -23,12 +24,20 @@ _EXACT = frozenset({CPU, "XnnpackExecutionProvider", "AzureExecutionProvider"})
 
 def fits(name: str, job: Job, measured: str, problems: Sequence[str]) -> Gate:
     """Whether a device is of the target's platform, and its ONNX Runtime of the fleet."""
+    return judge(f"device {name}", SHIPPED, not problems, measured, _wanted(job), "; ".join(problems))
+
+
+def _wanted(job: Job) -> str:
     recipe = job.target.recipe
-    limit = f"{recipe.platform}, {recipe.runtime.package} {' or '.join(recipe.runtime.versions)}"
-    return judge(f"device {name}", SHIPPED, not problems, measured, limit, "; ".join(problems))
+    return f"{recipe.platform}, {recipe.runtime.package} {' or '.join(recipe.runtime.versions)}"
 
 
-def elsewhere(name: str, target: str, job: Job) -> Gate:
+def absent(name: str, job: Job, error: OrtolanError) -> Gate:
+    """Of one of several devices, which did not answer."""
+    return judge(f"device {name}", SHIPPED, good=False, measured="did not answer", limit=_wanted(job), why=words(error))
+
+
+def of_another(name: str, target: str, job: Job) -> Gate:
     """Of a device that was named for all targets of a build, and is another one's."""
     return unseen(f"device {name}", f"is a {target} (recipes/fleet.toml), not {job.target.name}: nothing was sent there")
 
@@ -39,8 +48,9 @@ def checked(name: str, title: str, job: Job, version: str, result: Result, preci
     if not result.ok:
         return [judge(f"load@{at}", SHIPPED, good=False, measured="did not run", limit="", why=trouble(result))]
     facts = result.facts
-    gates = [_loads(at, title, facts), _golden(at, job, facts, precision)]
-    gates += [_ort(at, facts, precision)] if facts.get("ort") else []
+    exact = precision == FP32 and set(facts["registered"]) <= _EXACT
+    gates = [elsewhere.loads(at, title, facts), elsewhere.golden(at, job, facts, exact=exact)]
+    gates += [elsewhere.ort(at, facts, precision)] if facts.get("ort") else []
     return [*gates, _providers(at, version, job, facts)]
 
 
@@ -57,37 +67,6 @@ def words(error: OrtolanError) -> str:
     """An error on one line; the log of a step that failed is long, and its end is kept in the folder that the hint names."""
     why = " ".join(error.why.split()) if isinstance(error, HostError) else ""
     return "; ".join(filter(None, (error.what, why, error.hint)))
-
-
-def _loads(at: str, title: str, facts: Mapping[str, Any]) -> Gate:
-    onnx = facts["onnx"]
-    measured = f"runs on {title}" if onnx["runs"] else "opens, fails to run" if onnx["opens"] else "refused"
-    why = "; ".join([*facts["limits"], *([onnx["error"]] if onnx["error"] else [])])
-    return judge(f"load@{at}", SHIPPED, onnx["runs"], measured, "", "" if onnx["runs"] else why)
-
-
-def _golden(at: str, job: Job, facts: Mapping[str, Any], precision: Precision) -> Gate:
-    """What the model gives there is what it gives here as it is written. Fewer bits, and accelerators, may round otherwise."""
-    name, onnx, tolerance = f"golden@{at}", facts["onnx"], job.model.recipe.parity
-    exact = precision == FP32 and set(facts["registered"]) <= _EXACT
-    limit = f"as here: atol {tolerance.atol:g} + rtol {tolerance.rtol:g}" + ("" if exact else f", or SNR ≥ {ROUNDING:g} dB")
-    if not onnx["runs"]:
-        return Gate(name, SHIPPED, Outcome.NOT_RUN, limit=limit, why="the model did not run")
-    if onnx["close"] or exact:
-        return judge(name, SHIPPED, onnx["close"], worst(onnx["outputs"]), limit, reasons(onnx["outputs"]))
-    near, seen, why = rounded(onnx["outputs"].values(), close=False)
-    return judge(name, SHIPPED, near, seen, limit, "" if near else "; ".join(why))
-
-
-def _ort(at: str, facts: Mapping[str, Any], precision: Precision) -> Gate:
-    """The .ort file runs there and gives what the .onnx gives there."""
-    ort, limit, name = facts["ort"], "runs, equals .onnx", f"ort@{at}"
-    if not ort["runs"]:
-        return judge(name, SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
-    near, _, _ = rounded(ort["outputs"].values(), ort["close"])
-    good = ort["close"] or (precision != FP32 and near)
-    measured = f"{worst(ort['outputs'])} ({ort['against']})"
-    return judge(name, SHIPPED, good, measured, limit, "" if good else reasons(ort["outputs"]))
 
 
 def _providers(at: str, version: str, job: Job, facts: Mapping[str, Any]) -> Gate:

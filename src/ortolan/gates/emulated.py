@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..artifact import SHIPPED, Gate, Outcome
+from ..artifact import SHIPPED, Gate
 from ..execute import Result
-from ..outputs.made import ROUNDING, rounded, unseen
+from ..outputs.made import unseen
 from ..recipe.provider_data import find
 from ..recipe.rules import CPU
 from ..sources import Job
-from .common import FP32, judge, reasons, worst
+from . import elsewhere
+from .common import FP32, judge
 
 MARK = " arm64"
 """Behind a version in a gate's name."""
@@ -28,8 +29,9 @@ def emulated(job: Job, version: str, result: Result, precision: str) -> list[Gat
     if not result.ok:
         return [judge(name, SHIPPED, good=False, measured="did not run", limit="", why=_trouble(result))]
     facts = result.facts
-    gates = [_loads(name, facts), _golden(job, version, facts, precision)]
-    gates += [_ort(version, facts, precision)] if facts.get("ort") else []
+    at = f"{version}{MARK}"
+    gates = [elsewhere.loads(at, f"emulated {facts['arch']}", facts), elsewhere.golden(at, job, facts, exact=precision == FP32)]
+    gates += [elsewhere.ort(at, facts, precision)] if facts.get("ort") else []
     return [*gates, _providers(job, version, facts)]
 
 
@@ -51,37 +53,6 @@ def _trouble(result: Result) -> str:
     if result.error:
         return f"{result.error.what}; {result.error.why} (--no-emulation builds without this check)"
     return result.refused["what"] if result.refused else "its step was skipped"
-
-
-def _loads(name: str, facts: Mapping[str, Any]) -> Gate:
-    onnx = facts["onnx"]
-    measured = f"runs on emulated {facts['arch']}" if onnx["runs"] else "opens, fails to run" if onnx["opens"] else "refused"
-    why = "; ".join([*facts["limits"], *([onnx["error"]] if onnx["error"] else [])])
-    return judge(name, SHIPPED, onnx["runs"], measured, "", "" if onnx["runs"] else why)
-
-
-def _golden(job: Job, version: str, facts: Mapping[str, Any], precision: str) -> Gate:
-    """What the model gives there is what it gives here, as it is written; kernels of fewer bits may round to the next step."""
-    name, onnx, tolerance = f"golden@{version}{MARK}", facts["onnx"], job.model.recipe.parity
-    limit = f"as here: atol {tolerance.atol:g} + rtol {tolerance.rtol:g}"
-    if not onnx["runs"]:
-        return Gate(name, SHIPPED, Outcome.NOT_RUN, limit=limit, why="the model did not run")
-    if onnx["close"] or precision == FP32:
-        return judge(name, SHIPPED, onnx["close"], worst(onnx["outputs"]), limit, reasons(onnx["outputs"]))
-    near, seen, why = rounded(onnx["outputs"].values(), close=False)
-    return judge(name, SHIPPED, near, seen, f"{limit}, or SNR ≥ {ROUNDING:g} dB", "" if near else "; ".join(why))
-
-
-def _ort(version: str, facts: Mapping[str, Any], precision: str) -> Gate:
-    """The .ort file runs there and gives what the .onnx gives there."""
-    ort, limit, name = facts["ort"], "runs, equals .onnx", f"ort@{version}{MARK}"
-    if not ort["runs"]:
-        return judge(name, SHIPPED, good=False, measured="refused", limit=limit, why=ort["error"])
-    near, _, _ = rounded(ort["outputs"].values(), ort["close"])
-    good = ort["close"] or (precision != FP32 and near)
-    return judge(
-        name, SHIPPED, good, f"{worst(ort['outputs'])} ({ort['against']})", limit, "" if good else reasons(ort["outputs"])
-    )
 
 
 def _providers(job: Job, version: str, facts: Mapping[str, Any]) -> Gate:

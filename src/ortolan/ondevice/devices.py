@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import digest
 from ..devices import describe
-from ..devices.fleet import Emulators, reach
+from ..devices.fleet import Emulators, answered
+from ..errors import OrtolanError
 from ..place import Errand, Host, HostError
 from ..place.host import FOLDER, PYTHON
 from ..place.reply import FOLDERS, variables
@@ -27,6 +28,11 @@ _IDENTITY = Path(__file__).parent / "remote" / "identity.py"
 _ABOUT = Path(describe.__file__).parent / "remote" / "about.py"
 _KIT = Path(build_engine.__file__)
 _LIMIT = 300.0
+
+
+def serves(named: NamedDevice, job: Job) -> bool:
+    """Whether a build's files are for a device: all are that are not of another target than the fleet file says."""
+    return named.target in {"", job.target.name}
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ class Device:
         return str(self.about["board"] or self.about["system"] or self.about["kernel"])
 
     def serves(self, job: Job) -> bool:
-        """Whether a build's files are for it: all are that are not of another target than the fleet file says."""
-        return self.named.target in {"", job.target.name}
+        """Whether a build's files are for it."""
+        return serves(self.named, job)
 
     def problems(self, job: Job) -> list[str]:
         """Why nothing of a job can be checked on it, with what to do."""
@@ -121,15 +127,36 @@ class DeviceRuntime(Runtime):
         return (str(self.about["machine"]), str(self.about["processor"]))
 
 
+@dataclass(frozen=True)
+class Absent:
+    """One of several devices that did not answer, and ``why``; the others go on. Or one that was not asked."""
+
+    named: NamedDevice
+    why: OrtolanError
+
+    @property
+    def name(self) -> str:
+        """Its name in the fleet."""
+        return self.named.name
+
+
 @contextmanager
-def reached(devices: Sequence[NamedDevice], emulators: Emulators) -> Iterator[list[Device]]:
-    """Ask all devices what they are, until the end of the block. OrtolanError when one does not answer: then nothing is built."""
-    with ExitStack() as stack:
-        found = []
-        for named in devices:
-            host = stack.enter_context(reach(named, emulators))
-            found.append(Device(named, host, describe_device(host)))
-        yield found
+def reached(devices: Sequence[NamedDevice], emulators: Emulators) -> Iterator[list[Device | Absent]]:
+    """Ask all devices side by side what they are; their connections stand until the end of the block.
+
+    OrtolanError when one does not answer that is the only one, or was named by itself: then nothing is built.
+    """
+
+    def ask(named: NamedDevice, host: Host) -> Device:
+        return Device(named, host, describe_device(host))
+
+    asked = [one for one in devices if not one.idle]
+    with answered(asked, emulators, ask) as answers:
+        lone = [one.error for one in answers if one.error and (len(asked) == 1 or not one.device.group)]
+        if lone:
+            raise lone[0]
+        idle = [Absent(one, HostError("it was not asked")) for one in devices if one.idle]
+        yield [*(one.value or Absent(one.device, one.error or HostError("it did not answer")) for one in answers), *idle]
 
 
 def describe_device(host: Host) -> dict[str, Any]:

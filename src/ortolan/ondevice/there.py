@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..artifact import Gate, Outcome, Precision
+from ..elsewhere import check
 from ..execute import Executor, Results
 from ..gates import device as judge
 from ..outputs.made import Made, gate, unseen
 from ..place import Ssh
 from ..plan import Shipment
+from ..recipe.fleet import NamedDevice
 from ..sources import Job
-from ..step import Source, Step
-from .devices import Device
+from ..step import Step
+from .devices import Absent, Device, serves
 from .engines import Engine, engines, mark
-
-_FILES = ("_path", "_cache_enable", "_dump_ep_context_model", "_dump_subgraphs")
-"""What the names of a provider's options end in that let it write files: a check leaves none on a device."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,15 @@ class Visit:
 
 @dataclass(frozen=True)
 class There:
-    """The devices of a build; ``limit``: seconds that a step may take on one."""
+    """The devices of a build, those that did not answer among them; ``limit``: seconds that a step may take on one."""
 
-    devices: Sequence[Device] = ()
+    every: Sequence[Device | Absent] = ()
     limit: float = 1800.0
+
+    @property
+    def devices(self) -> list[Device]:
+        """Those that answered."""
+        return [one for one in self.every if isinstance(one, Device)]
 
     def joined(self, executor: Executor) -> None:
         """Let an executor run steps on the devices."""
@@ -48,9 +52,10 @@ class There:
     def plan(self, job: Job, ship: Shipment, tag: str) -> Visits:
         """What is to be done on all of them."""
         visits = [Visit(one, one.problems(job), None) for one in self.devices if one.serves(job)]
-        checks = [replace(one, check=None if one.problems else _check(job, ship, one.device, self.limit)) for one in visits]
-        others = [one for one in self.devices if not one.serves(job)]
-        return Visits(checks, engines(job, ship, self._fitting(job), tag, self.limit), others)
+        checks = [replace(one, check=None if one.problems else self._check(job, ship, one.device)) for one in visits]
+        others = [one.named for one in self.every if not serves(one.named, job)]
+        absent = [one for one in self.every if isinstance(one, Absent) and serves(one.named, job)]
+        return Visits(checks, engines(job, ship, self._fitting(job), tag, self.limit), others, absent)
 
     def with_engines(self, job: Job, ship: Shipment, tag: str, results: Results) -> Shipment:
         """What ships, with the engines that devices built among the files of the outputs that asked for them."""
@@ -61,17 +66,24 @@ class There:
         made = [_with(each, [one for one in built if one.library == key], results) for key, each in pairs]
         return replace(ship, made=made, files={**ship.files, **{name: ref for each in made for name, ref in each.files.items()}})
 
+    def _check(self, job: Job, ship: Shipment, device: Device) -> Step:
+        return check(job, ship.verify[device.version], device.runtime.name, self.limit)
+
     def _fitting(self, job: Job) -> list[Device]:
         return [one for one in self.devices if one.serves(job) and not one.problems(job)]
 
 
 @dataclass(frozen=True)
 class Visits:
-    """What is to be done on devices for one job; ``others`` are of another target, which is said of them."""
+    """What is to be done on devices for one job.
+
+    ``others`` are of another target, and ``absent`` ones did not answer, which is said of them.
+    """
 
     visits: Sequence[Visit]
     engines: Sequence[Engine]
-    others: Sequence[Device] = ()
+    others: Sequence[NamedDevice] = ()
+    absent: Sequence[Absent] = ()
 
     def steps(self) -> list[Step]:
         """All of them."""
@@ -79,12 +91,18 @@ class Visits:
 
     def judged(self, job: Job, gates: Sequence[Gate], results: Results, precision: Precision) -> list[Gate]:
         """The gates of what ships with those of the devices before ``on-device``, which tells of them."""
-        if not self.visits and not self.others:
+        if not (self.visits or self.others or self.absent):
             return list(gates)
         more = [found for one in self.visits for found in _visited(one, job, results, precision)]
-        more += [judge.elsewhere(one.name, one.named.target, job) for one in self.others]
+        more += [judge.absent(one.name, job, one.why) for one in self.absent]
+        more += [judge.of_another(one.name, one.target, job) for one in self.others]
         seen = [one.device for one in self.visits if not one.device.named.machine and not _failed(more, one.device)]
-        unfit = "; ".join(f"{one.device.name} does not fit: see its gate" for one in self.visits if one.problems)
+        unfit = "; ".join(
+            [
+                *(f"{one.device.name} does not fit: see its gate" for one in self.visits if one.problems),
+                *(f"{one.name} did not answer: see its gate" for one in self.absent),
+            ]
+        )
         gates = [replace(one, why=unfit) if one.name == "engine" and unfit else one for one in gates]
         told = judge.summed_up(gates, [f"{one.title} ({one.name}, onnxruntime {one.version})" for one in seen])
         kept = [one for one in told if one.name != "engine" or not self.engines]
@@ -97,22 +115,6 @@ def _with(made: Made, built: Sequence[Engine], results: Results) -> Made:
     files = {name: ref for one in built if one.step for name, ref in one.files(results[one.step.id]).items()}
     said = {one.file: one.about for one in built}
     return replace(made, files={**made.files, **files}, about=lambda facts: {**made.about(facts), **said})
-
-
-def _check(job: Job, ship: Shipment, device: Device, limit: float) -> Step:
-    """The check of what ships as it is done here, but compared with what the model gives here as it is written."""
-    here = ship.verify[device.version]
-    model, samples = here.inputs["model"], here.inputs["samples"]
-    written = job.step("golden", {"model": model, "samples": samples}, job.runtime(job.oldest), note="as written", session=None)
-    read: dict[str, Source] = {**here.inputs, "expected": written["golden.npz"]}
-    params = {**here.params, "providers": [_leaving_no_files(one) for one in here.params["providers"]]}
-    return job.step(here.stage, read, device.runtime.name, limit, note="shipped", **params)
-
-
-def _leaving_no_files(provider: Mapping[str, object]) -> dict[str, object]:
-    options = provider["options"]
-    kept = {key: value for key, value in options.items() if not key.endswith(_FILES)} if isinstance(options, dict) else {}
-    return {**provider, "options": kept}
 
 
 def _visited(one: Visit, job: Job, results: Results, precision: Precision) -> list[Gate]:

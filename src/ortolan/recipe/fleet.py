@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
@@ -91,12 +91,19 @@ def _wrong_name(name: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class NamedDevice:
-    """A device to reach: its name in the fleet (or what was typed), and the target that it is, where that is known."""
+    """A device to reach: its name in the fleet (or what was typed), and the target that it is, where that is known.
+
+    ``group``: it is one of several that a word means, and stops no other. ``idle``: nothing is for it, and it is not asked.
+    ``meant`` asks whether a host was a slip of a name.
+    """
 
     name: str
     host: str
     python: str = PYTHON
     target: str = ""
+    group: bool = False
+    idle: bool = False
+    meant: str = ""
 
     @property
     def machine(self) -> str:
@@ -130,10 +137,6 @@ def chosen(fleet: Fleet, word: str) -> list[NamedDevice]:
     named = {name: NamedDevice(name, one.host, one.python, one.target) for name, one in fleet.device.items()}
     if word in named:
         return [named[word]]
-    found = [named[name] for name, one in fleet.device.items() if word == ALL or word in one.labels]
-    return found or [NamedDevice(word, word)]
-
-
-def meant(fleet: Fleet, word: str) -> str:
-    """The question whether a host that cannot be reached was a slip of a name in the fleet; or nothing."""
-    return did_you_mean(word, [*fleet.device, *{label for one in fleet.device.values() for label in one.labels}])
+    found = [replace(named[name], group=True) for name, one in fleet.device.items() if word == ALL or word in one.labels]
+    known = [*fleet.device, *{label for one in fleet.device.values() for label in one.labels}]
+    return found or [NamedDevice(word, word, meant=did_you_mean(word, known))]

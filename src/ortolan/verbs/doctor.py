@@ -11,12 +11,12 @@ from typing import Any
 
 from ..cache import Cache, user_cache
 from ..devices import describe
-from ..devices.fleet import Answer, Emulators, reach, side_by_side, there
+from ..devices.fleet import Answer, Emulators, side_by_side, there
 from ..devices.judge import Check, fits, judge
 from ..devices.tools import TOOLS
 from ..place import Host, HostError
 from ..place.emulated import MACHINES
-from ..recipe.fleet import PYTHON, NamedDevice, chosen, load_fleet, meant
+from ..recipe.fleet import PYTHON, NamedDevice, chosen, load_fleet
 from ..recipe.project import NamedTarget, Project
 from ..recipe.provider_rules import numbers
 from ..report.tables import size, table
@@ -47,11 +47,13 @@ def pick_devices(project: Project, words: Sequence[str], python: str = "", targe
     OrtolanError where there are none.
     """
     fleet = load_fleet(project.root, project.targets())
-    found = {one.name: one for word in words for one in chosen(fleet, word)}
+    found = dict[str, NamedDevice]()
+    for one in (each for word in words for each in chosen(fleet, word)):
+        found[one.name] = found.get(one.name, one) if one.group else one  # by its own name it is no longer one of several
     if "all" in found and "all" not in fleet.device:
         raise HostError("there are no devices yet", hint="name them in recipes/fleet.toml: docs/devices.md shows how")
     if python:
-        found = {name: NamedDevice(name, one.host, there(python), one.target) for name, one in found.items()}
+        found = {name: replace(one, python=there(python)) for name, one in found.items()}
     return [_with_runtime(project, one, targets) for one in found.values()]
 
 
@@ -70,12 +72,6 @@ def _with_runtime(project: Project, device: NamedDevice, targets: Sequence[str])
     return replace(device, python=f"onnxruntime-{newest}")
 
 
-def helped(project: Project, device: NamedDevice, error: HostError) -> HostError:
-    """The same error with a question, where the host may have been a slip of a name in the fleet."""
-    near = "" if device.target else meant(load_fleet(project.root, project.targets()), device.name)
-    return HostError(error.what, where=error.where, why=error.why, hint=near or error.hint) if near else error
-
-
 def _targets(project: Project, names: Sequence[str]) -> list[NamedTarget]:
     return [project.target(name) for name in dict.fromkeys(names)]
 
@@ -88,11 +84,10 @@ def _one(project: Project, device: NamedDevice, targets: Sequence[str], *, as_js
     """A device by itself: everything that is known of it."""
     wanted = targets or ([device.target] if device.target else [])
     judged = _targets(project, wanted or project.targets())
-    try:
-        with reach(device, emulators(project.root)) as host:
-            about = describe.of_host(host)
-    except HostError as error:
-        raise helped(project, device, error) from error
+    (answer,) = side_by_side([device], emulators(project.root), lambda _, host: describe.of_host(host))
+    if answer.value is None:
+        raise answer.error or HostError("it did not answer", where=device.host)
+    about = answer.value
     verdicts = _verdicts(judged, about)
     if as_json:
         dump(_told(device, about, verdicts))
