@@ -422,6 +422,21 @@ def test_phones_get_commands_that_are_marked_not_run(tmp_path: Path, kind: str) 
     assert (told.outcome, bool(told.why)) == ("not-run", True)
 
 
+def test_phones_keep_the_providers_of_their_recipe(tmp_path: Path) -> None:
+    """One that is not built in takes no node, and nobody says so."""
+    for kind, flag in (("android", "--use_nnapi"), ("ios", "--use_coreml")):
+        providers = ["NnapiExecutionProvider", "XnnpackExecutionProvider", "CPUExecutionProvider"]
+        providers[0] = providers[0] if kind == "android" else "CoreMLExecutionProvider"
+        mobile.write(tmp_path / kind, f"{kind}/arm64", "1.21.0", small.CONFIG, KNOBS, providers)
+        told = (tmp_path / kind / "build_settings.json").read_text()
+        assert all(f'"{word}"' in told for word in ("--minimal_build=extended", flag, "--use_xnnpack"))
+        assert mobile.gate(f"{kind}/arm64", providers) == mobile.gate(f"{kind}/arm64")
+    plain = str(mobile.settings("android", KNOBS, ["CPUExecutionProvider"]))
+    assert "'--minimal_build'" in plain
+    assert "--use_" not in plain
+    assert "leave out QNNExecutionProvider" in mobile.gate("android/arm64", ["QNNExecutionProvider", "CPUExecutionProvider"]).why
+
+
 def test_the_licence_file_of_a_collection_is_cut_to_the_licence_that_counts() -> None:
     head, mit = b"Format: https://example.com\nUpstream-Name: Boost\nFiles-Excluded:\n *.o", b"License: MIT\n Permission"
     files = b"Files: *\nLicense: BSL-1.0\n" + b" libs/x\n" * 200_000

@@ -36,7 +36,7 @@ def runtime_build(
 
     The first build of a platform takes 15 minutes of two processors, one with other operators a quarter of that at most.
 
-    ./inv runtime-build --target raspberry-pi-5
+    ./inv runtime-build --target arm64-cpu
     ./inv runtime-build --target x86-cpu --sources ~/tarballs --jobs 2
     """
     given, own = (Path(text).resolve() if text else None for text in (sources, config))

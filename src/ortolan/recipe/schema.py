@@ -170,7 +170,7 @@ class Target(Strict):
             [
                 *self.quantize.mistakes(fleet.opset, fleet.versions),
                 *unused(self.outputs, names),
-                *reduced_mistakes(self.outputs, self.platform),
+                *reduced_mistakes(self.outputs, self.platform, names),
                 *shape_mistakes(self.shapes, names),
                 *self._sessions(),
                 *known,

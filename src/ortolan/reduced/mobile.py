@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 from ..artifact import Gate, Outcome
 from ..disk import json_bytes, write_bytes
+from ..recipe.rules import CPU
 from .config import NAME, Config
 from .flags import Knobs
 
 _FILES = Path(__file__).parent / "phones"
 _SETTINGS = "build_settings.json"
 PACKAGES = {"android": "AAR", "ios": "xcframework"}
+_PROVIDERS = {
+    "NnapiExecutionProvider": "--use_nnapi",
+    "CoreMLExecutionProvider": "--use_coreml",
+    "XnnpackExecutionProvider": "--use_xnnpack",
+}
+"""What build.py builds in besides the CPU without another SDK. In a minimal build they ask for an extended one, which alone
+gives nodes to them when it opens a model."""
 _WHY = {
     "android": "the Android SDK and NDK are not among the pinned sources, and their licences are for you to accept",
     "ios": "an xcframework is built with Xcode, on a Mac",
@@ -24,13 +33,15 @@ def version(platform: str, oldest: str, pinned: str) -> str:
     return oldest if platform.partition("/")[0] in PACKAGES else pinned
 
 
-def write(folder: Path, platform: str, onnxruntime: str, config: Config, knobs: Knobs) -> list[Path]:
+def write(
+    folder: Path, platform: str, onnxruntime: str, config: Config, knobs: Knobs, providers: Sequence[str] = ()
+) -> list[Path]:
     """Leave the configuration, the settings and the commands in ``folder``; which files those are."""
     kind = platform.partition("/")[0]
     words = {"version": onnxruntime, "config": NAME, "settings": _SETTINGS}
     texts = {path.name.removesuffix(".in"): path for path in sorted((_FILES / kind).iterdir())}
     made = {name: Template(path.read_text()).substitute(words).encode() for name, path in texts.items()}
-    made |= {NAME: config.text().encode(), _SETTINGS: json_bytes(settings(kind, knobs))}
+    made |= {NAME: config.text().encode(), _SETTINGS: json_bytes(settings(kind, knobs, providers))}
     for name, data in made.items():
         write_bytes(folder / name, data)
         if name.endswith(".sh"):
@@ -38,12 +49,14 @@ def write(folder: Path, platform: str, onnxruntime: str, config: Config, knobs: 
     return [folder / name for name in sorted(made)]
 
 
-def settings(kind: str, knobs: Knobs) -> dict[str, object]:
-    """What ONNX Runtime's packaging scripts read: architectures, and flags of its build.py.
+def settings(kind: str, knobs: Knobs, providers: Sequence[str] = ()) -> dict[str, object]:
+    """What ONNX Runtime's packaging scripts read: architectures, and flags of its build.py for the target's ``providers``.
 
     As in its own ``default_full_…_build_settings.json`` of 1.21, of which the versions of Android and iOS are.
     """
-    minimal = ["--minimal_build=extended", "--use_xnnpack"] if knobs.xnnpack else ["--minimal_build"]
+    wanted = [*providers, *(["XnnpackExecutionProvider"] if knobs.xnnpack else [])]
+    used = [flag for name, flag in _PROVIDERS.items() if name in wanted]
+    minimal = ["--minimal_build=extended", *used] if used else ["--minimal_build"]
     exceptions = [] if knobs.exceptions else ["--disable_exceptions"]
     flags = ["--parallel", *minimal, *exceptions, "--disable_rtti", "--enable_reduced_operator_type_support", "--skip_tests"]
     flags.append("--cmake_extra_defines=onnxruntime_BUILD_UNIT_TESTS=OFF")
@@ -62,7 +75,9 @@ def settings(kind: str, knobs: Knobs) -> dict[str, object]:
     }
 
 
-def gate(platform: str) -> Gate:
-    """That nothing was built, and why."""
+def gate(platform: str, providers: Sequence[str] = ()) -> Gate:
+    """That nothing was built, and why; and which of the target's ``providers`` the command leaves out."""
     kind = platform.partition("/")[0]
-    return Gate("reduced-runtime", PACKAGES[kind], Outcome.NOT_RUN, why=_WHY[kind])
+    left = [name for name in providers if name not in {CPU, *_PROVIDERS}]
+    without = f"; the settings leave out {', '.join(left)}: it needs a software development kit of its own" if left else ""
+    return Gate("reduced-runtime", PACKAGES[kind], Outcome.NOT_RUN, why=_WHY[kind] + without)

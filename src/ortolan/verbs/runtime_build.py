@@ -12,7 +12,7 @@ from ..artifact import Outcome
 from ..cache import Cache
 from ..errors import GateError, OrtolanError, RecipeError
 from ..outputs.reduced_library import judged
-from ..recipe.outputs import ReducedRuntime
+from ..recipe.outputs import ReducedRuntime, reduced_mistakes
 from ..recipe.project import NamedTarget, Project
 from ..recipe.provider_rules import numbers
 from ..reduced import make, mobile
@@ -50,6 +50,9 @@ def run(root: Path, name: str, given: Path | None, config: Path | None, cache: C
     if _kind(target) in mobile.PACKAGES:
         _phones(root, target, version, wanted, as_json=as_json)
         return
+    unfit = _unfit(target)
+    for text in unfit:
+        say(f"builds for {name} cannot carry this library: {text}")
     kept = cache.root / KEPT
     asked = make.Wanted(target.recipe.platform, wanted, _knobs(target), given, kept, _mirrors(pins), jobs or processors())
     work = make.planned(pins, asked, say)
@@ -65,8 +68,15 @@ def run(root: Path, name: str, given: Path | None, config: Path | None, cache: C
     if failed:
         say(f"{make.CURRENT} was left as it was: a gate failed")
         raise Exit(code=GateError.exit_code)
-    if target.recipe.outputs.reduced_runtime is None:
+    if target.recipe.outputs.reduced_runtime is None and not unfit:
         say(f"{target.path.name} has no [outputs] reduced_runtime = {{}}: builds leave the library out until it has")
+
+
+def _unfit(target: NamedTarget) -> list[str]:
+    """Why the recipe could not ask for the library, where it does not."""
+    asking = target.recipe.outputs.model_copy(update={"reduced_runtime": _table(target)})
+    providers = [one.name for one in target.recipe.provider]
+    return [f"{one.text}. {one.hint}" for one in reduced_mistakes(asking, target.recipe.platform, providers)]
 
 
 def _kind(target: NamedTarget) -> str:
@@ -110,8 +120,9 @@ def _mirrors(pins: Pins) -> list[str]:
 
 def _phones(root: Path, target: NamedTarget, version: str, config: Config, *, as_json: bool) -> None:
     folder = root / "build" / target.name / FOLDER / _kind(target)
-    files = mobile.write(folder, target.recipe.platform, version, config, _knobs(target))
-    gate = mobile.gate(target.recipe.platform)
+    providers = [one.name for one in target.recipe.provider]
+    files = mobile.write(folder, target.recipe.platform, version, config, _knobs(target), providers)
+    gate = mobile.gate(target.recipe.platform, providers)
     if as_json:
         told = {"kind": "runtime-build", "target": target.name, "files": [str(path) for path in files], "gates": [asdict(gate)]}
         dump(told)
