@@ -76,6 +76,30 @@ def test_the_result_opens_in_every_runtime_and_agrees(run_stage: RunStage, tmp_p
         assert (facts["ort"]["opens"], facts["ort"]["error"], facts["ort"]["close"]) == (True, "", True)
 
 
+def product() -> ModelProto:
+    """A quantised matrix product, of which ONNX Runtime records for the device that it is one, and not what becomes of it."""
+    text = """(float[1,1,8,8] image) => (float[1,1,8,4] scores) {
+        q = QuantizeLinear(image, s, z) d = DequantizeLinear(q, s, z) w = DequantizeLinear(wq, s, z)
+        m = MatMul(d, w) qm = QuantizeLinear(m, s, z) scores = DequantizeLinear(qm, s, z)
+    }"""
+    weights = np.arange(-16, 16, dtype=np.int8).reshape(8, 4)
+    return models.graph(text, 13, weights={"s": np.float32(0.1), "z": np.int8(0), "wq": weights})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(("version", "unfused"), [("1.17.3", 1), ("1.20.1", 1), ("1.31.1", 0)])
+def test_quantised_products_of_the_runtime_style_open_where_they_were_written(
+    run_stage: RunStage, tmp_path: Path, version: str, unfused: int
+) -> None:
+    done = convert(run_stage, product(), tmp_path, version, style="runtime", platform="linux/arm64")
+    assert done.facts
+    assert done.facts["unfused"] == unfused
+    tensors.write_samples(tmp_path / "s.npz", [{"image": np.linspace(-1, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)}])
+    inputs = {"model": tmp_path / "m.onnx", "samples": tmp_path / "s.npz", "ort": done.out / "model.ort"}
+    facts = run_stage("verify", f"onnxruntime-{version}", inputs, PARAMS).facts
+    assert facts
+    assert (facts["ort"]["opens"], facts["ort"]["error"], facts["ort"]["close"]) == (True, "", True)
+
+
 def test_an_ort_file_of_another_model_is_not_close(run_stage: RunStage, tmp_path: Path) -> None:
     ort = convert(run_stage, models.convnet(seed=1), tmp_path).out / "model.ort"
     tensors.write_samples(tmp_path / "s.npz", [{"image": np.ones((1, 1, 8, 8), np.float32)}])

@@ -33,6 +33,21 @@ def tokens():
 """
 
 
+_EACH = """import numpy as np
+def draws(**inputs):
+    draw = np.random.Generator(np.random.PCG64(0))
+    for _ in range(8):
+        yield {name: make(draw) for name, make in inputs.items()}
+def bert():
+    return draws(input_ids=lambda d: d.integers(0, 100, (1, 12)), attention_mask=lambda d: d.integers(0, 2, (1, 12)))
+def vit():
+    return draws(x=lambda d: d.random((1, 3, 32, 32), np.float32))
+def whisper():
+    return draws(x=lambda d: d.random((1, 16, 50), np.float32))
+"""
+_SCHEMES = {"fp16": "fp16", "dynamic": "int8-dynamic", "static": "int8", "weight-only": "int4-weights"}
+
+
 def gate(built: Built, name: str, subject: str = "fp32") -> Gate:
     (found,) = [one for one in built.gates if (one.name, one.subject) == (name, subject)]
     return found
@@ -54,6 +69,28 @@ def test_each_family_is_fused_and_computes_the_same_on_two_devices(workspace: Wo
     assert fused["whisper"].startswith("3 Attention, 3 BiasGelu, 2 Gelu, 6 SkipLayerNormalization; ")
     for one in built:  # the masks have gaps: counted as lengths, they would not pass
         assert all(found.outcome is Outcome.PASS for found in one.gates if found.name.startswith(("parity@", "load@", "fusion")))
+
+
+@pytest.mark.parametrize(
+    ("target", "only", "wanted"),
+    [
+        ("raspberry-pi-5", ', "1.31.1"', {"bert": "static", "vit": "dynamic", "whisper": "fp16"}),
+        ("x86-cpu", '"1.17.3", ', {"bert": "weight-only", "vit": "fp16", "whisper": "weight-only"}),
+    ],
+)
+def test_families_ship_fused_and_in_fewer_bits(workspace: Workspace, target: str, only: str, wanted: dict[str, str]) -> None:
+    """Each scheme, with one version of the fleet. What is in ``Attention`` is no matrix product by itself: one keeps 43%."""
+    (workspace.root / "recipes" / "models" / "each.py").write_text(_EACH)
+    workspace.edit(f"targets/{target}.toml", only, "")
+    workspace.edit(f"targets/{target}.toml", "max_size =", "min_quantized_macs = 0.4\nmax_size =")
+    for family, scheme in wanted.items():
+        data = f'[data]\ncalibration = {{ callable = "each.py:{family}" }}\n' if scheme == "static" else ""
+        add(workspace, family, f'[quantize]\npolicy = "require"\nscheme = "{scheme}"\n{data}')
+    for one in workspace.build(target, *wanted):
+        assert one.ok, (one.gates, one.errors)
+        assert one.precision == _SCHEMES[wanted[one.job.model.name]]
+        assert gate(one, "fusion").outcome is Outcome.PASS
+        assert {gate(one, name, one.precision).outcome for name in ("quantised", "agreement")} == {Outcome.PASS}
 
 
 def test_a_fixed_sequence_is_quantised_with_attention_left_in_float(workspace: Workspace) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .lib import external, ortformat, sessions
+from .lib import external, ortformat, ortformat_records, sessions
 from .lib.refused import Refused
 from .lib.transient import LEAST, reraise_if_transient
 
@@ -25,7 +25,8 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
     """``style``: ``fixed`` bakes all optimisations in, ``runtime`` leaves some to the device; ``platform`` is the target's.
 
     Facts: ``onnxruntime`` (the version that converted), ``operators``: ``{domain: {opset: [operator]}}`` that a reduced runtime
-    needs. Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
+    needs; ``unfused``: quantised matrix products that the device computes as they are written, for else this version would
+    not open its own file. Raises ``Refused`` with ONNX Runtime's words when it cannot load the model.
     """
     weights = inputs["model"].with_name(inputs["model"].name + external.DATA)
     _refuse_large(weights)
@@ -35,12 +36,13 @@ def run(inputs: Mapping[str, Path], params: Mapping[str, Any], out: Path) -> dic
         if weights.is_file():
             weights.rename(Path(folder, weights.name))
         model, config = _convert(inputs["model"], Path(folder), params)
-        (out / "model.ort").write_bytes(ortformat.canonical(model.read_bytes()))
+        data, unfused = _openable(model.read_bytes())
+        (out / "model.ort").write_bytes(ortformat.canonical(data))
         needed = _without_comments(config.read_text())
     (out / _CONFIGS[0]).write_text(_without_types(needed), encoding="utf-8")
     if params["type_reduction"]:
         (out / _CONFIGS[1]).write_text(needed, encoding="utf-8")
-    return {"onnxruntime": ort.__version__, "operators": _operators((out / _CONFIGS[0]).read_text())}
+    return {"onnxruntime": ort.__version__, "operators": _operators((out / _CONFIGS[0]).read_text()), "unfused": unfused}
 
 
 def _refuse_large(weights: Path) -> None:
@@ -70,6 +72,19 @@ def _convert(model: Path, folder: Path, params: Mapping[str, Any]) -> tuple[Path
         raise Refused("ONNX Runtime cannot convert this model to .ort", why=sessions.first_line(error)) from error
     suffix = ".with_runtime_opt" if params["style"] == "runtime" else ""
     return folder / f"model{suffix}.ort", next(folder.glob("*.config"))
+
+
+def _openable(data: bytes) -> tuple[bytes, int]:
+    """The file, without records that keep this version of ONNX Runtime from opening it, and how many those were."""
+    count = ortformat_records.count(data)
+    if not count:
+        return data, 0
+    try:
+        sessions.open_session(data)
+    except Exception as error:  # noqa: BLE001  ONNX Runtime's errors have no common type
+        reraise_if_transient(error)
+        return ortformat_records.without(data), count
+    return data, 0
 
 
 def _without_comments(config: str) -> str:
