@@ -184,7 +184,8 @@ def test_bench_on_a_fleet_goes_on_where_one_fails(built: Workspace) -> None:
     pi = f"pi  failed  {MODEL} for raspberry-pi-5 is not built (try ./inv build --target raspberry-pi-5 --model {MODEL})"
     assert pi in done.stdout.splitlines()
     assert re.search(r"^good +digits-mlp +model\.onnx +int8 .* ms ", done.stdout, re.MULTILINE)
-    assert re.search(r"^bare +digits-mlp +model\.onnx +int8 .*No module named", done.stdout, re.MULTILINE)
+    assert re.search(r"^bare  failed  /usr/bin/\S+ has no ONNX Runtime: .*No module named .*--python", done.stdout, re.MULTILINE)
+    assert not list(built.root.glob("build/*/bench/*/bare.json")), "nothing is kept of what did not run"
 
 
 @pytest.mark.parametrize("verb", ["bench", "tune"])
@@ -263,6 +264,13 @@ def two_files(folder: Path) -> tuple[Path, Store]:
 def _step(stage: str, **more: dict[str, str]) -> StepPart:
     told: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}} | more
     return StepPart(label=f"net: {stage} fp32", stage=stage, source="", runtime="", cpu=[], key="", params={}, **told)
+
+
+@pytest.mark.parametrize("verb", ["bench", "tune", "doctor"])
+def test_an_interpreter_of_this_machine_that_is_not_there_is_told(built: Workspace, verb: str) -> None:
+    done = call(built, verb, *([] if verb == "doctor" else ["--model", MODEL]), "--target", "x86-cpu", "--python", "~/no/python")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no interpreter ~/no/python on this machine" in done.stderr
 
 
 def test_bench_wants_a_build(workspace: Workspace) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ortolan.devices
+import ortolan.ondevice
 import ortolan.place
 from conftest import ROOT
-from ortolan.devices.fleet import there
+from ortolan.devices.describe import need_runtime
+from ortolan.devices.fleet import here, there
 from ortolan.devices.judge import Check, fits, judge
 from ortolan.devices.tools import TOOLS
+from ortolan.errors import OrtolanError
 from ortolan.recipe.project import Project
 from ortolan.verbs.doctor import pick_devices
 
 REMOTE = Path(ortolan.devices.__file__).parent / "remote"
 WORKER = Path(ortolan.place.__file__).parent / "remote" / "worker.py"
-PROGRAMS = [WORKER, *sorted(REMOTE.glob("*.py"))]
+PROGRAMS = [WORKER, *sorted(REMOTE.glob("*.py")), *sorted((Path(ortolan.ondevice.__file__).parent / "remote").glob("*.py"))]
 CPU, XNNPACK = "CPUExecutionProvider", "XnnpackExecutionProvider"
 
 
@@ -171,7 +175,15 @@ def test_a_newer_runtime_and_another_package_warn() -> None:
     found = checked("raspberry-pi-5", about(version="1.40.0", package="onnxruntime-gpu"))
     assert found["runtime"].outcome == found["package"].outcome == "warn"
     assert '"1.40.0"' in found["runtime"].fix
-    assert "uninstall onnxruntime-gpu" in found["package"].fix
+    python = "/home/pi/venv/bin/python"
+    assert found["package"].fix == f"{python} -m pip uninstall onnxruntime-gpu, then {python} -m pip install onnxruntime"
+    assert found[f"provider {XNNPACK}"].fix == "onnxruntime, which may have it: see package"
+
+
+def test_what_no_index_or_emulation_has_is_not_to_be_installed_from_there() -> None:
+    assert "NVIDIA's index" in checked("jetson-orin", about())["package"].fix
+    emulated = about(version="1.18.0") | {"emulated": "a Cortex-A76"}
+    assert checked("raspberry-pi-5", emulated)["runtime"].fix.startswith("--python onnxruntime-1.31.1")
 
 
 def test_the_tensorrt_of_a_jetson_is_the_recipes() -> None:
@@ -281,6 +293,30 @@ def test_a_path_that_the_shell_made_of_the_home_folder_is_the_devices(monkeypatc
         assert there(given) == meant
     (one,) = pick_devices(Project(ROOT), ["pi@pi5"], "/home/me/venv/bin/python")
     assert one.python == "~/venv/bin/python"
+
+
+def test_an_interpreter_of_this_machine_is_found_from_wherever_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(python.parent))
+    monkeypatch.chdir(tmp_path)
+    for named in ("~/venv/bin/python", "venv/bin/python", "./venv/bin/python", "python", str(python)):
+        assert here(named) == str(python), "a link is not followed: it is a virtual environment's"
+    for missing in ("~/venv/bin/python9", "python9", str(tmp_path)):
+        with pytest.raises(OrtolanError, match="there is no interpreter"):
+            here(missing)
+
+
+def test_what_cannot_run_a_model_is_told_before_anything_is_sent() -> None:
+    assert need_runtime(about(), "pi5") == about()
+    bare = about(version="")
+    with pytest.raises(OrtolanError, match=r"pi5: /home/pi/venv/bin/python has no ONNX Runtime\n  why: no onnx(.|\n)*inv doctor"):
+        need_runtime(bare, "pi5")
+    other = {"path": "/opt/ml/bin/python3", "version": "3.11.2", "onnxruntime": {"onnxruntime": "1.24.4"}}
+    with pytest.raises(OrtolanError, match=r"try: name /opt/ml/bin/python3, which has onnxruntime 1\.24\.4: --python"):
+        need_runtime(bare | {"pythons": [*bare["pythons"], other]}, "pi5")
 
 
 def test_a_device_by_its_own_name_is_not_one_of_several(tmp_path: Path) -> None:

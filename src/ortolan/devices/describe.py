@@ -67,6 +67,22 @@ def _of_emulation(about: About, emulates: str) -> About:
     return {**about, **none, "board": board, "jetson": jetson, "pythons": own, "processor": processor, "emulated": emulates}
 
 
+def need_runtime(about: About, where: str) -> About:
+    """The same; OrtolanError where the interpreter that was asked has no ONNX Runtime that can be imported."""
+    runtime = (about["facts"] or {}).get("runtime", {})
+    if runtime.get("version"):
+        return about
+    asked, others = about["python"]["path"], [one for one in about["pythons"] if one["onnxruntime"]]
+    other = next((f"{one['path']}, which has {_named(one['onnxruntime'])}" for one in others if one["path"] != asked), "")
+    named = f"name {other or 'the interpreter that has it'}: --python, or python in recipes/fleet.toml"
+    install = "" if other else "./inv doctor says how to install it; "
+    raise OrtolanError(f"{asked} has no ONNX Runtime", where=where, why=runtime.get("why", ""), hint=f"{install}{named}")
+
+
+def _named(packages: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in packages.items())
+
+
 def of_this(python: str = "") -> About:
     """What this machine is, asked of an interpreter; without one, of the one that runs this, and what it finds."""
     try:

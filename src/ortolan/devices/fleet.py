@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -40,6 +41,16 @@ def there(python: str) -> str:
     """An interpreter as it was meant for a host: a shell here makes ``~/`` without quotes the user's own home folder."""
     own = f"{Path.home()}/"
     return f"~/{python.removeprefix(own)}" if python.startswith(own) else python
+
+
+def here(python: str) -> str:
+    """An interpreter of this machine by its whole path; in quotes, ``~/`` is left to this. OrtolanError where there is none."""
+    own = python.startswith("~/")
+    found = shutil.which(Path.home() / python[2:] if own else python)
+    if not found:
+        hint = "--python takes a name or a path: --python '~/venv/bin/python'"
+        raise OrtolanError(f"there is no interpreter {python} on this machine", hint=hint)
+    return str(Path(found).absolute())  # a link stays one: it is a virtual environment's
 
 
 def reach(device: NamedDevice, emulators: Emulators) -> Host:

@@ -100,9 +100,7 @@ def _runtime(check: Mapping[str, str], recipe: Target, about: About) -> str:
         return ""
     if other := _elsewhere(recipe, about):
         return other
-    if package == "onnxruntime-gpu" and recipe.platform == "linux/arm64":
-        return f"install {package} {newest} of NVIDIA's index for Jetson: PyPI has none for this processor"
-    return _install(f"{package}=={newest}", about)
+    return _install(package, recipe, about, newest)
 
 
 def _elsewhere(recipe: Target, about: About) -> str:
@@ -115,16 +113,23 @@ def _elsewhere(recipe: Target, about: About) -> str:
     return ""
 
 
-def _install(package: str, about: About) -> str:
+def _install(package: str, recipe: Target, about: About, version: str = "") -> str:
     """Into the interpreter that was asked: neither the system's own (PEP 668), nor the one that runs Ortolan."""
-    python = str(about["python"]["path"])
+    python, wanted = str(about["python"]["path"]), f"{package}=={version}" if version else package
+    if "emulated" in about:
+        return f"--python {package}-{version or 'VERSION'}, if runtimes/ has it: nothing is installed on what is emulated"
+    if package == "onnxruntime-gpu" and recipe.platform == "linux/arm64":
+        return f"install {package} {version} of NVIDIA's index for Jetson: PyPI has none for this processor".replace("  ", " ")
     if python.startswith("/usr/") or python == sys.executable:
-        return f"python3 -m venv ~/venv && ~/venv/bin/pip install {package}, and then --python '~/venv/bin/python'"
-    return f"{python} -m pip install {package}"
+        return f"python3 -m venv ~/venv && ~/venv/bin/pip install {wanted}, and then --python '~/venv/bin/python'"
+    return f"{python} -m pip install {wanted}"
 
 
-def _package(check: Mapping[str, str], _recipe: Target, about: About) -> str:
-    return f"pip uninstall {check['measured']}, then " + _install(check["limit"], about)
+def _package(check: Mapping[str, str], recipe: Target, about: About) -> str:
+    """Two of them in one interpreter overwrite each other's files."""
+    install = _install(check["limit"], recipe, about)
+    python = about["python"]["path"]
+    return f"{python} -m pip uninstall {check['measured']}, then {install}" if install.startswith(f"{python} ") else install
 
 
 def _opset(check: Mapping[str, str], recipe: Target, _about: About) -> str:
@@ -140,12 +145,18 @@ def _provider(check: Mapping[str, str], recipe: Target, about: About) -> str:
         return ""
     if check["measured"] != "not in this ONNX Runtime":
         return "its libraries or its driver are missing or too old on the device"
+    if _other_package(recipe, about):
+        return f"{recipe.runtime.package}, which may have it: see package"
     packages = [one for one in data.package if recipe.platform in one.platforms and one.registry == "pypi"]
     if packages and recipe.runtime.package != packages[0].name:
-        return _install(packages[0].name, about)
+        return _install(packages[0].name, recipe, about)
     if data.build_flag:
         return f"a build of ONNX Runtime with {data.build_flag} ([outputs] custom_build), or leave {data.title} out of the recipe"
     return f"leave {data.title} out of the recipe"
+
+
+def _other_package(recipe: Target, about: About) -> bool:
+    return (about["facts"] or {}).get("runtime", {}).get("package", "") not in {"", recipe.runtime.package}
 
 
 def _engine_fix(check: Mapping[str, str], recipe: Target, _about: About) -> str:

@@ -15,6 +15,7 @@ from ..artifact import Gate, Outcome
 from ..cache import Cache
 from ..devices import bench, describe, limits
 from ..devices.fleet import Emulators
+from ..devices.fleet import here as interpreter
 from ..disk import write_json
 from ..errors import GateError
 from ..gates import waive
@@ -51,7 +52,8 @@ def run(
     built = last_builds(root, jobs, every=bool(models and not hosts))
     with tempfile.TemporaryDirectory() as scratch:
         works = [(job, _work(folder, cache, Path(scratch), seconds)) for job, folder in built]
-        here = (_here(job, one, root, cache, python) for job, one in works)
+        own = interpreter(python) if python and not hosts else ""
+        here = (_here(job, one, root, cache, own) for job, one in works)
         found = _on_devices(works, devices, jobs, models, emulators(root, cache)) if hosts else here
         kept = [_kept(root, name, works, one, as_json=as_json) for name, one in found]
     documents = [one for one in kept if "error" not in one]
@@ -90,7 +92,8 @@ def _here(job: Job, work: bench.Work, root: Path, cache: Cache, python: str) -> 
         spec = runtime.find(job.runtime(job.target.recipe.runtime.versions[-1]), pick.runtime_folders(root))
         say = partial(print, file=sys.stderr, flush=True)
         python = str(runtime.ensure(spec, cache.runtimes, say).interpreter)
-    return HERE, bench.result(work, HERE, describe.of_this(python), bench.here(Path(python), work))
+    about = describe.need_runtime(describe.of_this(python), HERE)
+    return HERE, bench.result(work, HERE, about, bench.here(Path(python), work))
 
 
 def _on_devices(
@@ -99,7 +102,7 @@ def _on_devices(
     """Each device times what is for its target, one after the other; the devices side by side."""
 
     def measure(device: NamedDevice, host: Host) -> list[dict[str, Any]]:
-        about = describe.of_host(host)
+        about = describe.need_runtime(describe.of_host(host), device.name)
         own = [work for job, work in works if device.target in {"", job.target.name}]
         return [bench.result(work, device.name, about, bench.on_host(host, work)) for work in own]
 

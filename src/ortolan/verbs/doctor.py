@@ -11,7 +11,7 @@ from typing import Any
 
 from ..cache import Cache, user_cache
 from ..devices import describe
-from ..devices.fleet import Answer, Emulators, side_by_side, there
+from ..devices.fleet import Answer, Emulators, here, side_by_side, there
 from ..devices.judge import Check, fits, judge
 from ..devices.tools import TOOLS
 from ..place import Host, HostError
@@ -31,7 +31,7 @@ def run(root: Path, hosts: Sequence[str], targets: Sequence[str], *, python: str
     """Describe this machine, or devices; 1 when a device did not answer or does not fit the target that was named for it."""
     project = Project(root)
     if not hosts:
-        about = describe.of_this(python)
+        about = describe.of_this(here(python) if python else "")
         verdicts = _verdicts(_targets(project, targets or project.targets()), about)
         _say_this(about, verdicts, as_json=as_json, whole=bool(targets))
         return int(bool(targets) and not all(map(fits, verdicts.values())))

@@ -11,6 +11,7 @@ from typing import Any
 from .. import runtime
 from ..cache import Cache
 from ..devices import describe
+from ..devices.fleet import here as interpreter
 from ..devices.tune import document, tune
 from ..devices.tune_errand import Device, Subject, here, on_host, selftest_program, subject
 from ..devices.tune_recipe import advice, opens
@@ -73,12 +74,12 @@ def run(asked: Asked, targets: Sequence[str], models: Sequence[str], hosts: Sequ
 def _here(asked: Asked, builds: Sequence[tuple[Job, Subject]], python: str) -> Iterator[Found]:
     """In the pinned runtime of the fleet's newest version, or in the interpreter that was named."""
     for job, build in builds:
-        named = python
+        named = interpreter(python) if python else ""
         if not named:
             spec = runtime.find(job.runtime(job.target.recipe.runtime.versions[-1]), pick.runtime_folders(asked.root))
             named = str(runtime.ensure(spec, asked.cache.runtimes, _tell).interpreter)
-        device = Device(here(Path(named)), HERE, selftest_program())
-        yield _tuned(asked, job, build, HERE, device, describe.of_this(named))
+        about = describe.need_runtime(describe.of_this(named), HERE)
+        yield _tuned(asked, job, build, HERE, Device(here(Path(named)), HERE, selftest_program()), about)
 
 
 def _on_devices(
@@ -91,7 +92,7 @@ def _on_devices(
     """Each device tunes what is for its target, one after the other; the devices side by side."""
 
     def measure(device: NamedDevice, host: Host) -> list[Found]:
-        about = describe.of_host(host)
+        about = describe.need_runtime(describe.of_host(host), device.name)
         place = Device(on_host(host), host.address, selftest_program())
         own = [one for one in builds if device.target in {"", one[0].target.name}]
         return [_tuned(asked, job, build, device.name, place, about) for job, build in own]
