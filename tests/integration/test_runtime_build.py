@@ -205,6 +205,12 @@ def registered(path: Path) -> set[str]:
     return set(re.findall(r"BuildKernelCreateInfo<ONNX_OPERATOR_\w+\([^()]*?(\w+)\)>", lines))
 
 
+def compilations(ninja: str) -> dict[str, str]:
+    """The flags with which each source is compiled."""
+    found = re.finditer(r"^build \S+\.o: \S+ (\S+)(?: .*)?\n((?:  .*\n)+)", ninja, re.MULTILINE)
+    return {one[1]: told[1].strip() for one in found if (told := re.search(r"^  FLAGS = (.*)$", one[2], re.MULTILINE))}
+
+
 @pytest.mark.slow
 def test_the_real_sources_become_a_tree_that_ninja_compiles(real: Work, tmp_path: Path) -> None:
     place = tmp_path / "tree"
@@ -222,7 +228,11 @@ def test_the_real_sources_become_a_tree_that_ninja_compiles(real: Work, tmp_path
         assert len(seen) == 1
         configure(opened, DIGITS, real.knobs, real.flags)
         assert opened.configured == real.flags
-        assert "libonnxruntime.so" in (opened.objects / "build.ninja").read_text()
+        ninja = (opened.objects / "build.ninja").read_text()
+        assert "libonnxruntime.so" in ninja
+        fast = re.findall(r"^  (\w+/\S+\.c\w+)$", (tree.GLUE / "speed.cmake").read_text(), re.MULTILINE)
+        quick = {path for path, told in compilations(ninja).items() if "-Os" in told and told.endswith("-O2")}
+        assert quick == {f"/build/onnxruntime/onnxruntime/{name}" for name in fast}
         listed = opened.objects / "op_reduction.generated/onnxruntime/core/providers/cpu/cpu_execution_provider.cc"
         first, since = registered(listed), listed.stat().st_mtime_ns
         assert {"Flatten", "Gemm", "Softmax"} <= first

@@ -49,6 +49,7 @@ def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> d
         "safeint_SOURCE_DIR": "/usr/include/safeint",
         "FETCHCONTENT_FULLY_DISCONNECTED": "ON",
         "CMAKE_BUILD_TYPE": "MinSizeRel",
+        "CMAKE_PROJECT_onnxruntime_INCLUDE": f"{BUILD}/glue/speed.cmake",
         "CMAKE_C_COMPILER": f"{platform.triple}-gcc",
         "CMAKE_CXX_COMPILER": f"{platform.triple}-g++",
         **{f"CMAKE_{language}_FLAGS": _SAME for language in ("C", "CXX", "ASM")},
