@@ -21,7 +21,6 @@ from .emulation import Emulation, prepare
 from .errors import OrtolanError
 from .events import Emit, Event
 from .execute import Executor, Results, weights_of
-from .execute import sweep as sweep_work
 from .manifest import NAME, Manifest
 from .ondevice import There, reached
 from .outputs.reduced_runtime import LIBRARY
@@ -32,6 +31,7 @@ from .recipe.fleet import NamedDevice
 from .record import About, describe
 from .recover import settle
 from .runtime import Runtime
+from .sandbox import sweep as sweep_work
 from .sources import Job
 from .step import Ref, Step, in_order
 from .store import Store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -15,13 +14,13 @@ from typing import Any
 
 from . import digest, known
 from .contract import BESIDE, contract
-from .disk import alive, check_room, copied, disk
+from .disk import check_room, disk
 from .errors import CorruptObject, OrtolanError, StepError
 from .events import Emit, Event
 from .place import Local, Place, Reply
 from .place.reply import end_of
 from .runtime import Runtime, broken
-from .sandbox import Fetch, prepare
+from .sandbox import Fetch, from_tree, keep, prepare, put_all
 from .step import Ref, Step, Tree, in_order
 from .store import Action, Output, Store
 
@@ -184,7 +183,7 @@ class Executor:
             reply = self._reply(step, folder, results)
             if reply.crash:
                 check_room(folder)
-                raise _crashed(step, reply.crash, _keep(folder, self.work / f"failed-{step.stage}-{digest.short(step.id)}"))
+                raise _crashed(step, reply.crash, keep(folder, self.work / f"failed-{step.stage}-{digest.short(step.id)}"))
             return self._keep_action(step, reply, folder, results)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -221,7 +220,7 @@ class Executor:
                     files[paths[name] + BESIDE] = self._fetcher(weights, results, shared=True)
             else:
                 paths[name] = f"in/{name}/{next(iter(source.files))}" if source.single else f"in/{name}"
-                files |= {f"in/{name}/{path}": _source(source, path, shared=shared) for path in source.files}
+                files |= {f"in/{name}/{path}": from_tree(source, path, shared=shared) for path in source.files}
         return paths, files
 
     def _fetcher(self, ref: Ref, results: Results, *, shared: bool) -> Fetch:
@@ -249,7 +248,7 @@ class Executor:
 
     def _keep_action(self, step: Step, reply: Reply, folder: Path, results: Results) -> Action:
         preimage = self.preimage(step, results)
-        outputs = {} if reply.refused else _put_all(self.store, step, folder / "out")
+        outputs = {} if reply.refused else put_all(self.store, step, folder / "out")
         action = Action(key_of(preimage), preimage, outputs, reply.facts or {}, reply.refused)
         self.store.record(action)
         return action
@@ -287,37 +286,6 @@ def key_of(preimage: Mapping[str, Any]) -> str:
     return digest.of_json("key", preimage)
 
 
-def sweep(work: Path) -> None:
-    """Remove the work folders of builds that were killed."""
-    for folder in work.glob("*-*"):
-        owner = folder.name.partition("-")[0]
-        if owner.isdigit() and not alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_all(store: Store, step: Step, out: Path) -> dict[str, Output]:
-    """Keep what the step left. StepError for more or less than it declares, and for what is no plain file.
-
-    A link may lead to what the step itself could not read, and nobody ends a read from a pipe.
-    """
-    declared = contract(step.stage)
-    inside = sorted(out.rglob("*")) if out.is_dir() and not out.is_symlink() else [out]
-    left = {path.relative_to(out.parent).as_posix(): path.lstat().st_mode for path in inside if os.path.lexists(path)}
-    if strange := sorted(name for name, mode in left.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))):
-        raise StepError(
-            f"stage {step.stage} left what is no plain file: {', '.join(strange)}", where=step.label,
-            hint="only code in the model's own files does such things: look at who made them",
-        )  # fmt: skip
-    found = {name.removeprefix(f"{out.name}/") for name, mode in left.items() if stat.S_ISREG(mode)}
-    missing = set(declared.outputs) - declared.optional_outputs - found
-    if missing or found - set(declared.outputs):
-        raise StepError(
-            f"stage {step.stage} left {sorted(found)}, declared are {list(declared.outputs)}", where=step.label,
-            hint="this is a mistake in the stage, not in your recipe; please report it",
-        )  # fmt: skip
-    return {name: store.take(out / name) for name in declared.outputs if name in found}
-
-
 def _read_by(step: Step, results: Results) -> int:
     """Bytes of the models, with their weights, that a step declares to read whole."""
     found = 0
@@ -332,42 +300,6 @@ def _read_by(step: Step, results: Results) -> int:
 
 def _digest(source: Ref | Tree, results: Results) -> str:
     return source.digest if isinstance(source, Tree) else results[source.step.id].output(source.name).digest
-
-
-def _source(source: Tree, path: str, *, shared: bool) -> Fetch:
-    def fetch(to: Path) -> None:
-        large = shared and source.paths[path].stat().st_size >= known.LARGE
-        if large and known.link(source.paths[path], to, source.files[path]):
-            return
-        if copied(source.paths[path], to) != source.files[path]:
-            raise StepError(
-                "the file changed while the build ran", where=str(source.paths[path]), hint="run the same command again"
-            )
-
-    return fetch
-
-
-def _keep(folder: Path, kept: Path) -> Path:
-    shutil.rmtree(kept, ignore_errors=True)
-    _own(folder)
-    folder.rename(kept)
-    return kept
-
-
-def _own(folder: Path) -> None:
-    """Let no name in a folder that stays be the user's file or the store's: copies stay, or nothing where the disk is full."""
-    for path in sorted(folder.rglob("*")):
-        about = path.lstat()
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink == 1:
-            continue
-        handle, own = tempfile.mkstemp(dir=folder)
-        os.close(handle)
-        try:
-            shutil.copyfile(path, own)
-            Path(own).replace(path)
-        except OSError:
-            Path(own).unlink()
-            path.unlink()
 
 
 def _crashed(step: Step, crash: str, kept: Path) -> StepError:

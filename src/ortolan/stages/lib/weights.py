@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 ALIGNED = 4096  # bytes: pages, so that a runtime may map the tensors instead of reading them
-PIECE = 2**22  # bytes; a multiple of every element's size
+PIECE, _COPIED = 2**20, 2**24
+"""Bytes at a time, multiples of every element's size: few where they pass through this process, whose caches then hold them."""
 _LEAST, _LEAST_INDEX = 2**16, 2**20
 """Bytes of a tensor that stands apart. What shape inference may follow, axes, sizes and indices, stays in the model."""
 
@@ -113,7 +114,7 @@ class _Part:
             whole = memoryview(_raw(self.tensor))
             yield from ((len(piece), filled.put(piece)) for piece in _split(whole))
         elif external.stored(self.tensor) == self.tensor.data_type:
-            yield from ((piece.length, filled.copy(piece)) for piece in self.where.split(PIECE))
+            yield from ((piece.length, filled.copy(piece)) for piece in self.where.split(_COPIED))
         else:
             old, new = dtype(self.tensor), helper.tensor_dtype_to_np_dtype(self.tensor.data_type)
             for piece in self.where.split(PIECE):
