@@ -372,6 +372,17 @@ def test_a_login_that_hangs_is_told_and_holds_up_nobody(tmp_path: Path, monkeypa
         eventually(lambda: not device.servers(), "a connection was left")
 
 
+@pytest.mark.parametrize(("shell", "why"), [("echo This account is closed.; exit 1", "This account is closed."), ("exit 1", "")])
+def test_a_login_that_runs_no_commands_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, why: str) -> None:
+    """As of a user whose shell is nologin, or false."""
+    with ssh_device.running(tmp_path / "device", f"\nForceCommand {shell}") as device:
+        monkeypatch.setenv("ORTOLAN_SSH", device.variables["ORTOLAN_SSH"])
+        with Host("device", sys.executable) as there, pytest.raises(HostError) as told:
+            there.run(python("pass"), tmp_path)
+    assert told.value.why == (why or "it said nothing")
+    assert "does ssh device echo yes say yes?" in told.value.hint
+
+
 def test_a_python_that_hangs_before_it_answers_is_told(there: Host, device: SshDevice, tmp_path: Path) -> None:
     """It says that it is the worker, and then nothing; as one whose disk hangs at the first file."""
     slow = tmp_path / "python"

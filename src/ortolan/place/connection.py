@@ -127,7 +127,9 @@ class Connection:
             )
             named = {"address": self.address, "name": self.address.rpartition("@")[2]}
             return HostError(what, where=self.address, why=last_line(said), hint=hint.format_map(named))
-        return unstarted(self.address, code, said)
+        error = unstarted(self.address, code, said)
+        error.hint = error.hint or f"does ssh {self.address} echo yes say yes? A login shell that runs no commands ends like this"
+        return error
 
 
 def _own(said: str) -> str:

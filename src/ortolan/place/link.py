@@ -140,17 +140,18 @@ class Link:
         while not seen.endswith((_MARK + b"?", _MARK + b"!")):
             byte = self._from.read(1)
             if not byte:
-                raise self._failed()
+                raise self._failed(seen.decode(errors="replace"))
             self.watch.sign()
             seen = (seen + byte)[-_NOISE:]
         return seen[-1:]
 
-    def _failed(self) -> HostError:
+    def _failed(self, printed: str = "") -> HostError:
+        """Of a worker that ended; without errors of its own, what the host's shell ``printed`` in its place says why."""
         try:
             code = self.process.wait(10)
         except subprocess.TimeoutExpired:
             code = LOST
-        said = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+        said = (self._errors.read_text(errors="replace") if self._errors.exists() else "").strip() or printed
         return self._hung(said) if self.watch.expired else self._connection.failed(code, said)
 
     def _hung(self, said: str) -> HostError:
