@@ -40,6 +40,44 @@ def told(path):
 
 print(json.dumps([told(path) for path in sorted(Path(sys.argv[1]).glob("*.config"))]))
 """
+JUDGE = """
+import json, re, sys
+from pathlib import Path
+from onnxruntime.tools.reduced_build_config_parser import parse_config
+
+ENTRY = re.compile(r"TYPES\\((\\w+), (\\w+), (Input|Output), (\\d+), (.*)\\);")
+DOMAINS = {"kOnnxDomain": "ai.onnx", "kMSDomain": "com.microsoft"}
+
+def limits(types):
+    found = [told.groups() for line in (types.get_cpp_entries() if types else []) if (told := ENTRY.search(line))]
+    return {(DOMAINS[domain], name, end, at): set(names.split(", ")) for domain, name, end, at, names in found}
+
+def kept(types, domain, name, kind):
+    try:
+        return types is None or types.is_typed_registration_needed(domain, name, kind)
+    except (RuntimeError, KeyError):  # it has not the place that registrations are by: the build stops and says so
+        return None
+
+def lost(one, whole, kinds):
+    (operators, types), (all_operators, all_types) = (parse_config(str(path), True) for path in (one, whole))
+    if operators is None and all_operators is not None:
+        yield f"{one.name}: all operators"
+    needed = sorted((d, o, name) for d, opsets in (operators or {}).items() for o, names in opsets.items() for name in names)
+    for domain, opset, name in needed:
+        if all_operators is not None and name not in all_operators.get(domain, {}).get(opset, ()):
+            yield f"{one.name}: {domain};{opset};{name}"
+        for place, allowed in limits(all_types).items():
+            if place[:2] == (domain, name) and not limits(types).get(place, allowed | {"all"}) <= allowed:
+                yield f"{one.name}: {place}"
+        some = kinds[:3]
+        for kind in kinds if name != "OneHot" else [f"{a}_{b}_{c}" for a in some for b in some for c in some]:
+            if kept(types, domain, name, kind) and kept(all_types, domain, name, kind) is False:
+                yield f"{one.name}: {domain} {name} {kind}"
+
+folder, kinds = Path(sys.argv[1]), sys.argv[2:]
+pairs = [(one, whole) for whole in sorted(folder.glob("*.merged")) for one in sorted(folder.glob(f"{whole.stem}-*.one"))]
+print(json.dumps([what for one, whole in pairs for what in lost(one, whole, kinds)]))
+"""
 WRITE = """
 import sys
 from pathlib import Path
@@ -102,6 +140,37 @@ def test_the_tools_read_the_same_sets(version: str, tmp_path: Path) -> None:
     for index, one in enumerate(written):
         (tmp_path / f"{index:03}.config").write_text(one.text())
     assert json.loads(ask(READ, version, str(tmp_path))) == [ours(one) for one in written]
+
+
+def lost(version: str, folder: Path, cases: Sequence[tuple[Sequence[Config], str]]) -> list[str]:
+    """What ONNX Runtime's build would leave out of the second of each, a text, that the first need: by its own words alone."""
+    for index, (several, whole) in enumerate(cases):
+        (folder / f"{index:03}.merged").write_text(whole)
+        for number, one in enumerate(several):
+            (folder / f"{index:03}-{number}.one").write_text(one.text())
+    found: list[str] = json.loads(ask(JUDGE, version, str(folder), "float", "double", "int8_t", "int64_t", "bool", "MLFloat16"))
+    return found
+
+
+@pytest.mark.parametrize("version", models.VERSIONS)
+def test_the_tools_leave_nothing_out_of_a_merge(version: str, tmp_path: Path) -> None:
+    """Operators, limits in the code that they write, and registrations that they keep: none is judged by code of ours."""
+    written = some(90)
+    several = [written[index : index + 3] for index in range(0, 90, 3)]
+    assert lost(version, tmp_path, [(each, merge(each).text()) for each in several]) == []
+
+
+def test_the_tools_leave_types_out_of_what_is_put_together_by_hand(tmp_path: Path) -> None:
+    """The judge of the test before can say no."""
+    one, other = (
+        read(f'ai.onnx;{opset};Conv{{"inputs": {{"0": ["{kind}"]}}}}\n') for opset, kind in ((11, "float"), (22, "double"))
+    )
+    (tmp_path / "types").mkdir()
+    assert lost("1.31.1", tmp_path / "types", [([one, other], one.text() + other.text())]) == [
+        "000-0.one: ('ai.onnx', 'Conv', 'Input', '0')", "000-0.one: ai.onnx Conv float",
+    ]  # fmt: skip
+    (tmp_path / "opsets").mkdir()
+    assert "000-1.one: ai.onnx;22;Conv" in lost("1.31.1", tmp_path / "opsets", [([one, other], one.text())])
 
 
 def test_the_tools_lose_types_that_are_written_apart(tmp_path: Path) -> None:
