@@ -24,6 +24,7 @@ from .package.context import context
 from .package.render import find_templates, render
 from .plan import Shipment
 from .platforms import host_platform
+from .recipe.outputs import ReducedRuntime
 from .recipe.provider_rules import numbers
 from .runtime.emulated import AT
 from .sources import REDUCED, TOOLS, Job
@@ -175,7 +176,10 @@ def _beside(job: Job, read: Mapping[str, Source]) -> tuple[Step | None, str]:
     versions = [version for version in job.target.recipe.runtime.versions if numbers(version)[:2] >= _HOLDS]
     if not versions:
         return None, "no wheel of the fleet's versions holds a libonnxruntime.so to compare with: those from 1.19 on do"
-    limits: dict[str, Any] = {"max_session": gates.MAX_SESSION, "max_latency": gates.MAX_LATENCY, "slack_us": gates.SLACK_US}
+    table = job.target.recipe.outputs.reduced_runtime or ReducedRuntime()
+    limits: dict[str, Any] = {
+        "max_session": table.max_session, "max_latency": table.max_latency, "slack_us": gates.SLACK_US,
+    }  # fmt: skip
     return job.step("reduced_beside", read, job.runtime(versions[0]), _LIMIT, **limits), ""
 
 

@@ -20,13 +20,15 @@ from ortolan.recipe.outputs import Outputs, ReducedRuntime
 from ortolan.recipe.project import Project
 from ortolan.reduced.check import misfits
 from ortolan.sources import Job, job
-from ortolan.step import Step
+from ortolan.step import Step, tree
 from ortolan.store import Action
 from reduced_results import facts, put
 
 PROJECT = Project(Path(__file__).parents[2])
 PASS, FAIL, NOT_RUN = Outcome.PASS, Outcome.FAIL, Outcome.NOT_RUN
 STEP = Step("reduced_outside", "here", {"operator": "Cos", "opset": 17}, {}, "run")  # stands for the one that ran
+READ = dict.fromkeys(("program", "model", "golden", "library"), tree({"it": Path(__file__)}, single=True))
+BESIDE = Step("reduced_beside", "here", {"max_session": 0.6, "max_latency": 1.1, "slack_us": 10.0}, READ, "run")
 HEAD = "ONNX Runtime 1.21.0 with CPUExecutionProvider, golden samples of 1.20.1\n"
 SAID = HEAD + "sample 0, run 1\n  y: equal\nsample 0, run 2\n  y: near, largest error 2e-07\nall golden samples agree"
 GOOD = {"code": 0, "said": SAID, "errors": ""}
@@ -110,7 +112,7 @@ def test_without_a_compiler_nothing_was_seen_and_a_broken_step_is_a_failure() ->
     }
     assert {one.outcome for one in gates.ran(missing, STEP, "Sin", "")} == {NOT_RUN}
     assert all("apt-get install gcc" in one.why for one in gates.ran(missing, STEP, "Sin", ""))
-    assert "there is no gcc here" in gates.timed(missing, STEP).why
+    assert "there is no gcc here" in gates.timed(missing | {BESIDE.id: missing[STEP.id]}, BESIDE).why
     broken = {STEP.id: Result(STEP, error=StepError("was killed", why="no memory"))}
     assert {one.outcome for one in gates.ran(broken, STEP, "Sin", "")} == {FAIL}
     assert {one.outcome for one in gates.unrun("no qemu", "no speed")} == {NOT_RUN}
@@ -119,8 +121,9 @@ def test_without_a_compiler_nothing_was_seen_and_a_broken_step_is_a_failure() ->
 @pytest.mark.parametrize(("slow", "outcome"), [((), PASS), (("session",), FAIL), (("latency",), FAIL)])
 def test_a_library_is_timed_beside_the_stock_one(slow: tuple[str, ...], outcome: Outcome) -> None:
     within = {name: name not in slow for name in ("session", "latency")}
-    gate = gates.timed({STEP.id: result({"stock": "1.31.1", **within, "noise": NOISE})}, STEP)
+    gate = gates.timed({BESIDE.id: result({"stock": "1.31.1", **within, "noise": NOISE})}, BESIDE)
     assert (gate.outcome, gate.varies) == (outcome, True)
+    assert gate.limit == "session ≤ 0.6×, run ≤ 1.1× or 10 µs more than the stock library"
     assert gate.measured == "session 0.54× (0.50 → 0.27 ms), run 1.02× (80.0 → 81.6 µs) of onnxruntime 1.31.1"
     assert bool(gate.why) == bool(slow)
 

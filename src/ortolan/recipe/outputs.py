@@ -158,6 +158,8 @@ class ReducedRuntime(Output):
     static_cxx: bool = Field(default=False, description="the C++ runtime inside: 0.6 MB, for devices whose own is older")
     xnnpack: bool = Field(default=False, description="extended minimal build with XNNPACK, where the sources have it")
     glibc: str = Field(default="2.36", pattern=GLIBC, description="the device's C library: 2.36 is Debian 12's, 2.31 Debian 11's")
+    max_session: float = Field(default=1.0, gt=0, description="most time to make a session, in times of the stock library's")
+    max_latency: float = Field(default=1.25, gt=0, description="most time of a run, in times of the stock library's")
 
     _size = field_validator("max_size", mode="before")(_maybe_bytes)
 
