@@ -21,8 +21,8 @@ from side_by_side import ROOT
 
 from ortolan import runtime
 from ortolan.cache import user_cache
+from ortolan.devices.tune_batch import Batch
 from ortolan.devices.tune_errand import Device, here, selftest_program, subject
-from ortolan.devices.tune_search import Batch
 from ortolan.devices.tune_settings import Candidate, Change
 from ortolan.devices.tune_statistics import DEFAULT, Ratio, Trial, judged, ratios
 

@@ -21,8 +21,8 @@ import ssh_device
 from conftest import ROOT, Workspace
 from ortolan import digest
 from ortolan.cache import Cache
+from ortolan.devices.tune_batch import Batch
 from ortolan.devices.tune_errand import Device, Subject, here, selftest_program, subject
-from ortolan.devices.tune_search import Batch
 from ortolan.devices.tune_settings import DEFAULTS, OPTIMISED, OPTIMISED_SESSION, Candidate, Change
 from ortolan.devices.tune_statistics import DEFAULT, pairs_needed
 from program import PROGRAM, call, environment

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 import ortolan.devices
 from conftest import ROOT
 from ortolan.devices.tune import Tuned, _settings
+from ortolan.devices.tune_batch import Batch, Outcome, Plan, Ran
 from ortolan.devices.tune_errand import Subject
 from ortolan.devices.tune_recipe import advice, opens, session_lines
-from ortolan.devices.tune_search import COMBINE, CONFIDENCE, CONFIRM, SCREEN, Batch, Outcome, Plan, Ran, Search
+from ortolan.devices.tune_search import COMBINE, CONFIDENCE, CONFIRM, SCREEN, Search
 from ortolan.devices.tune_settings import (
     DEFAULTS,
     OPTIMISED,

@@ -11,8 +11,9 @@ from .. import digest
 from ..errors import OrtolanError
 from . import bench
 from .describe import About
+from .tune_batch import Outcome, Plan
 from .tune_errand import Device, Subject
-from .tune_search import CONFIDENCE, Outcome, Plan, Search
+from .tune_search import CONFIDENCE, Search
 from .tune_settings import OPTIMISED, RECIPE, Candidate, Machine, opening, recipe, singles
 from .tune_statistics import DEFAULT, Trial
 

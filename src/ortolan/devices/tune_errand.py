@@ -23,7 +23,7 @@ from ..manifest import Manifest
 from ..place import Errand, Host, HostError
 from ..place.host import PYTHON
 from .laid import lay
-from .tune_search import Batch, Ran
+from .tune_batch import Batch, Ran
 from .tune_settings import OPTIMISED, Candidate, defaults, opening
 from .tune_statistics import DEFAULT
 
