@@ -9,18 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import carried, digest, gates, plan, runtime
+from . import carried, digest, gates, plan, runtime, shipped
 from .artifact import Artifact, Gate, Outcome, Precision
 from .assemble import assemble
 from .cache import Cache
 from .carried import Checks, Misfits
-from .contract import BESIDE
 from .devices.fleet import Emulators
 from .disk import json_bytes, sweep, write_json
 from .emulation import Emulation, prepare
 from .errors import OrtolanError
 from .events import Emit, Event
-from .execute import Executor, Results, weights_of
+from .execute import Executor, Results
 from .manifest import NAME, Manifest
 from .ondevice import There, reached
 from .outputs.reduced_runtime import LIBRARY
@@ -135,10 +134,10 @@ def _build(jobs: Sequence[Job], options: Options, emit: Emit, there: There) -> l
     with tempfile.TemporaryDirectory(prefix="ortolan-") as folder:
         proofs = [_proof(c, ship, results, executor, options, Path(folder)) for c, ship in zip(chosen, ships, strict=True)]
         results |= executor.run([step for proof in proofs if proof for step in proof.steps()], results) if any(proofs) else {}
-        shipped = {
+        placed = {
             id(c): _ship(c, ship, proof, results, executor, options) for c, ship, proof in zip(chosen, ships, proofs, strict=True)
         }
-    ended = [shipped.get(id(half), half) for half in halves]
+    ended = [placed.get(id(half), half) for half in halves]
     return [_told(_located(one, executor, found[index]), options) for index, one in enumerate(ended) if isinstance(one, Built)]
 
 
@@ -220,7 +219,7 @@ def _proof(
     """How the reduced runtime is checked by the build's own C program; None where the build carries none."""
     if LIBRARY not in ship.files or failures(ship.steps(), results, set()):
         return None
-    artifacts = list(_artifacts(ship, results, executor))
+    artifacts = list(shipped.artifacts(ship, results, executor))
     described = describe(chosen.job, _all_about(chosen, ship, artifacts, [], results), ship.steps(), results, executor)
     try:
         return carried.checks(chosen.job, ship, described, options.templates, chosen.emulation, scratch)
@@ -237,7 +236,7 @@ def _ship(chosen: _Chosen, ship: Shipment, proof: Checks | None, results: Result
     errors = failures(ship.steps(), results, set())
     if errors:
         return Built(job, gates=chosen.gates, errors=errors, steps=keys)
-    artifacts = _artifacts(ship, results, executor)
+    artifacts = shipped.artifacts(ship, results, executor)
     ships = gates.shipped(job, ship, list(artifacts), results, chosen.precision)
     ships = carried.judged(job, ships, proof, results, chosen.lacks)
     ships = chosen.emulation.judged(job, ships, checks, results, chosen.precision)
@@ -256,17 +255,8 @@ def _ship(chosen: _Chosen, ship: Shipment, proof: Checks | None, results: Result
     return Built(job, chosen.tag, chosen.precision, folder, judged, steps=keys, hashed=chosen.hashed)
 
 
-def _artifacts(ship: Shipment, results: Results, executor: Executor) -> dict[Artifact, partial[None]]:
-    """The files that ship, each with how it is put in its place."""
-    said = _about(ship, results)
-    return {
-        _artifact(name, ref, results, said.get(name, {})): partial(_fetch, executor, ref, results)
-        for name, ref in _with_weights(ship.files, results).items()
-    }
-
-
 def _all_about(chosen: _Chosen, ship: Shipment, artifacts: Sequence[Artifact], judged: Sequence[Gate], results: Results) -> About:
-    session, golden, loads = results[ship.session.id].facts, results[ship.golden.id].facts, _loads(chosen.job, ship)
+    session, golden, loads = results[ship.session.id].facts, results[ship.golden.id].facts, shipped.loads(chosen.job, ship)
     return About(chosen.tag, chosen.precision, chosen.reason, chosen.hashed, artifacts, judged, session, golden, loads)
 
 
@@ -274,16 +264,6 @@ def _beside(manifest: Manifest, judged: Sequence[Gate]) -> dict[str, bytes]:
     """The files beside the artifacts: the manifest, and the timings that it leaves out."""
     timings = {gate.name: {"measured": gate.measured, "limit": gate.limit, "why": gate.why} for gate in judged if gate.varies}
     return {NAME: manifest.to_bytes()} | ({MEASUREMENTS: json_bytes(timings)} if timings else {})
-
-
-def _with_weights(files: Mapping[str, Ref], results: Results) -> dict[str, Ref]:
-    """The files, and beside each model the one that holds its weights, where there is one."""
-    weights = {name + BESIDE: found for name, ref in files.items() if (found := weights_of(ref, results))}
-    return {**files, **weights}
-
-
-def _fetch(executor: Executor, ref: Ref, results: Results, to: Path) -> None:
-    executor.fetch(ref, to, results)
 
 
 def _fetched(executor: Executor, results: Results, ref: Ref, to: Path) -> None:
@@ -348,36 +328,3 @@ def failures(steps: Sequence[Step], results: Results, tolerated: set[str]) -> li
 def _keys(steps: Sequence[Step], results: Results) -> dict[str, str]:
     from_all = in_order(steps)
     return {s.label: action.key for s in from_all if (result := results.get(s.id)) and (action := result.action)}
-
-
-def _about(ship: Shipment, results: Results) -> dict[str, Mapping[str, str]]:
-    """What the outputs say of their files."""
-    told = [made.about({name: results[step.id].facts for name, step in made.steps.items()}) for made in ship.made]
-    return {name: about for one in told for name, about in one.items()}
-
-
-def _loads(job: Job, ship: Shipment) -> dict[str, str]:
-    """The providers that the outputs' files are for, as far as they are for one."""
-    tables = job.target.recipe.outputs.tables().values()
-    return {name: table.provider for table, made in zip(tables, ship.made, strict=True) for name in made.files if table.provider}
-
-
-_MEDIA = {
-    ".onnx": "application/vnd.onnx.model",
-    ".ort": "application/vnd.onnxruntime.model",
-    ".json": "application/json",
-    ".npz": "application/zip",
-    ".xml": "application/xml",
-    ".config": "text/plain",
-    ".py": "text/x-python",
-    ".sh": "text/x-shellscript",
-    ".so": "application/x-sharedlib",
-    ".txt": "text/plain",
-    ".h": "text/x-c",
-}
-"""Media types of artifacts by suffix; all else is bytes."""
-
-
-def _artifact(name: str, ref: Ref, results: Results, about: Mapping[str, str]) -> Artifact:
-    output, media = results[ref.step.id].output(ref.name), _MEDIA.get(Path(name).suffix, "application/octet-stream")
-    return Artifact(name, output.digest, output.size, media, tuple(sorted(about.items())))

@@ -12,8 +12,8 @@ ORDER = [
     "__init__", "errors", "digest", "known", "artifact", "platforms", "cache", "root", "disk", "events", "stages", "recipe",
     "runtime", "stage_files", "contract", "step", "sources", "origins", "outputs", "coverage", "quantising", "plan", "store",
     "sandbox", "place", "execute", "gates", "recover", "elsewhere", "emulation", "manifest", "preflight", "devices", "ondevice",
-    "record", "package", "carried", "assemble", "fresh", "build", "why", "reproduce", "revision", "image", "release", "reduced",
-    "ci", "report", "verbs", "cli", "__main__",
+    "record", "package", "carried", "assemble", "shipped", "fresh", "build", "why", "reproduce", "revision", "image", "release",
+    "reduced", "ci", "report", "verbs", "cli", "__main__",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
