@@ -208,6 +208,15 @@ def test_a_short_time_is_told_and_changes_nothing() -> None:
     assert searched(Simulated(1, {"2 threads": 0.5}, cost=2.0), wanted).why != found.why
 
 
+@given(st.floats(0.02, 1.36))
+def test_a_time_that_is_enough_for_a_confirmation_is_used(cost: float) -> None:
+    """Also where one turn of all takes most of what a stage has."""
+    machine = Simulated(1, {"2 threads": 0.5}, noise=0.01, cost=cost)
+    found = searched(machine, 60)
+    assert machine.batches
+    assert "no time to confirm" not in found.why
+
+
 def test_turns_are_interleaved_and_blocks_hold_the_defaults() -> None:
     machine = Simulated(1, {"2 threads": 0.8})
     searched(machine)

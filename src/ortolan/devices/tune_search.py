@@ -80,8 +80,8 @@ class Search:
         until = self._end(stage)
         while left and self.spent < until:
             rungs = max(1, (max(1, len(left) // keep)).bit_length())
-            room = (until - self.spent) / rungs
-            turns = min(_TURNS, int(room / (self.cost * self._size(len(left)))))
+            possible = (until - self.spent) / (self.cost * self._size(len(left)))
+            turns = min(_TURNS, max(int(possible / rungs), min(1, int(possible))))
             if not turns:
                 break
             self._take(stage, left, turns, until - self.spent)

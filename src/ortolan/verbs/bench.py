@@ -93,6 +93,7 @@ def _here(job: Job, work: bench.Work, root: Path, cache: Cache, python: str) -> 
         say = partial(print, file=sys.stderr, flush=True)
         python = str(runtime.ensure(spec, cache.runtimes, say).interpreter)
     about = describe.need_runtime(describe.of_this(python), HERE)
+    _tell(job, work, HERE)
     return HERE, bench.result(work, HERE, about, bench.here(Path(python), work))
 
 
@@ -101,15 +102,25 @@ def _on_devices(
 ) -> Found:
     """Each device times what is for its target, one after the other; the devices side by side."""
 
+    def timed(device: NamedDevice, host: Host, about: describe.About, job: Job, work: bench.Work) -> dict[str, Any]:
+        _tell(job, work, device.name)
+        return bench.result(work, device.name, about, bench.on_host(host, work))
+
     def measure(device: NamedDevice, host: Host) -> list[dict[str, Any]]:
         about = describe.need_runtime(describe.of_host(host), device.name)
-        own = [work for job, work in works if device.target in {"", job.target.name}]
-        return [bench.result(work, device.name, about, bench.on_host(host, work)) for work in own]
+        own = [(job, work) for job, work in works if device.target in {"", job.target.name}]
+        return [timed(device, host, about, *one) for one in own]
 
     built = [job for job, _ in works]
     for answer in ask_each(devices, jobs, built, models=models, emulators=emulated, do=measure):
         documents = [failed(answer)] if answer.value is None else answer.value
         yield from ((answer.device.name, one) for one in documents)
+
+
+def _tell(job: Job, work: bench.Work, device: str) -> None:
+    """Progress stands beside the answer."""
+    files = ", ".join(one.name for one in work.subjects)
+    print(f"{job.model.name} on {device}: {files}, at most {work.seconds:g} s each", file=sys.stderr, flush=True)
 
 
 def _text(documents: Sequence[Mapping[str, Any]], gates: Sequence[Gate]) -> list[str]:
