@@ -2,8 +2,9 @@
 
 The folders are builds that carry a library (``[outputs]`` has ``reduced_runtime``, and ``c`` among its snippets). Both libraries
 are opened by the build's own ``bench_model``, which makes sessions and runs the first golden sample: a process for each of many
-turns, and turns at being first. What is compared are medians of all processes; beside them stand the best ones, which other
-work on the machine slows least. ``--threads 1`` compiles the program for one thread, whatever the target says.
+turns, and turns at being first. A process takes the median of many rounds of 0.1 ms, few of which meet other work on the machine.
+What is compared are medians of all processes; beside them stand the best ones, which other work slows least. ``--threads 1``
+compiles the program for one thread, whatever the target says.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from side_by_side import user_cache
 
 GOALS = {"session": 0.6, "run": 1.1}
 SAID = re.compile(r"session ([\d.]+) ms.*?bare Run ([\d.]+) us", re.DOTALL)
+LONG, SHORT = "times / 10 + 1", "times / 2000 + 1"  # calls of a round, of as many as 0.2 s have
 THREADS = re.compile(r"(SetI\w+OpNumThreads\(options, )\d+")
 
 
@@ -75,12 +77,16 @@ def line(name: str, place: int, seen: dict[str, list[tuple[float, float]]]) -> b
 
 
 def compiled(build: Path, folder: Path, threads: int | None) -> Path:
-    """The build's ``bench_model``, with few rounds in each process."""
+    """The build's ``bench_model``, with many short rounds in each process."""
     source = Path(shutil.copytree(build / "c", folder / "c"))
+    program = source / "bench_model.c"
+    if LONG not in program.read_text():
+        raise SystemExit(f"{program} does not count its calls as it did: no {LONG!r} in it")
+    program.write_text(program.read_text().replace(LONG, SHORT))
     if threads is not None:
         model = source / "model.c"
         model.write_text(THREADS.sub(rf"\g<1>{threads}", model.read_text()))
-    flags = ["-std=c11", "-O2", "-DROUNDS=5", "-isystem", str(build)]
+    flags = ["-std=c11", "-O2", "-DROUNDS=1001", "-isystem", str(build)]
     files = [str(source / name) for name in ("bench_model.c", "golden.c")]
     subprocess.run(["gcc", *flags, *files, "-o", str(folder / "bench"), "-ldl", "-lm", "-lpthread"], check=True)
     return folder / "bench"
