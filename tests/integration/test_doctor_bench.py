@@ -114,9 +114,11 @@ def test_doctor_asks_a_fleet_side_by_side_and_one_failure_stops_no_other(workspa
     assert lines["good"].startswith("fits x86-cpu")
     assert lines["old"].startswith("does not fit intel-openvino")
     assert lines["gone"].startswith("failed  there is no host of that name")
+    assert lines["gone"].endswith("(try check the name, or ~/.ssh/config)")
     assert lines["bare"].startswith("failed  it has no such Python")
     told = json.loads(call(workspace, "doctor", "--host", "all", "--json").stdout)
     assert [one["name"] for one in told] == ["good", "old", "gone", "bare"]
+    assert set(told[2]["error"]) == {"what", "where", "why", "hint"}
     assert told[2]["error"]["hint"]
     assert call(workspace, "doctor", "--host", "good").returncode == 0
 

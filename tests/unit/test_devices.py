@@ -6,6 +6,8 @@ import ast
 import importlib.util
 import re
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import ortolan.ondevice
 import ortolan.place
 from conftest import ROOT
 from ortolan.devices.describe import need_runtime
-from ortolan.devices.fleet import here, there
+from ortolan.devices.fleet import Emulators, by_turns, here, side_by_side, there
 from ortolan.devices.judge import Check, fits, judge
 from ortolan.devices.tools import TOOLS
 from ortolan.errors import OrtolanError
+from ortolan.recipe.fleet import NamedDevice
 from ortolan.recipe.project import Project
 from ortolan.verbs.doctor import pick_devices
 
@@ -317,6 +320,24 @@ def test_what_cannot_run_a_model_is_told_before_anything_is_sent() -> None:
     other = {"path": "/opt/ml/bin/python3", "version": "3.11.2", "onnxruntime": {"onnxruntime": "1.24.4"}}
     with pytest.raises(OrtolanError, match=r"try: name /opt/ml/bin/python3, which has onnxruntime 1\.24\.4: --python"):
         need_runtime(bare | {"pythons": [*bare["pythons"], other]}, "pi5")
+
+
+def test_devices_of_one_host_are_measured_by_turns() -> None:
+    devices = [NamedDevice("a", "pi5"), NamedDevice("b", "pi5", "python3.12"), NamedDevice("c", "orin")]
+    at_work, most, together = dict.fromkeys(("pi5", "orin"), 0), dict.fromkeys(("pi5", "orin"), 0), threading.Barrier(2)
+
+    def work(device: NamedDevice, _: object) -> str:
+        at_work[device.host] += 1
+        most[device.host] = max(most[device.host], at_work[device.host])
+        if device.name != "b":
+            together.wait(20)  # of two hosts both are at work at once
+        time.sleep(0.05)
+        at_work[device.host] -= 1
+        return device.name
+
+    found = list(side_by_side(devices, Emulators([], Path()), by_turns(devices, work)))
+    assert sorted(str(one.value) for one in found) == ["a", "b", "c"]
+    assert most == {"pi5": 1, "orin": 1}
 
 
 def test_a_device_by_its_own_name_is_not_one_of_several(tmp_path: Path) -> None:

@@ -68,6 +68,17 @@ def side_by_side(
         yield from _answers(devices, hosts, emulators, do)
 
 
+def by_turns(devices: Sequence[NamedDevice], do: Callable[[NamedDevice, Host], T]) -> Callable[[NamedDevice, Host], T]:
+    """The same, but devices that are one host wait for each other: what is measured there must not be disturbed."""
+    hosts = {one.host: threading.Lock() for one in devices}
+
+    def alone(device: NamedDevice, host: Host) -> T:
+        with hosts[device.host]:
+            return do(device, host)
+
+    return alone
+
+
 @contextmanager
 def answered(
     devices: Sequence[NamedDevice], emulators: Emulators, do: Callable[[NamedDevice, Host], T]

@@ -21,6 +21,7 @@ from ..recipe.project import NamedTarget, Project
 from ..recipe.provider_rules import numbers
 from ..report.tables import size, table
 from . import pick
+from .last_builds import failed, failed_line
 from .lists import dump
 
 Verdicts = Mapping[str, Sequence[Check]]
@@ -119,8 +120,7 @@ def _several(project: Project, devices: Sequence[NamedDevice], targets: Sequence
 
 def _line(answer: Answer[tuple[describe.About, Verdicts]]) -> str:
     if answer.value is None:
-        error = answer.error
-        return f"failed  {error.what}" + (f": {error.why}" if error.why else "") if error else "failed"
+        return failed_line(failed(answer)).partition("  ")[2]
     about, verdicts = answer.value
     wrong = [f"{one.name} {one.measured}".strip() for checks in verdicts.values() for one in checks if one.outcome == "fail"]
     named = ", ".join(verdicts) or "no target"
@@ -213,6 +213,4 @@ def _told(device: NamedDevice | None, about: describe.About, verdicts: Verdicts)
 
 
 def _failed(answer: Answer[Any]) -> dict[str, Any]:
-    error = answer.error
-    about = {"what": error.what, "why": error.why, "hint": error.hint} if error else {}
-    return {"name": answer.device.name, "host": answer.device.host, "error": about}
+    return {"name": answer.device.name, "host": answer.device.host, "error": failed(answer)["error"]}

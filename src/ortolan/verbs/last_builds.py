@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ..devices.fleet import Answer, Emulators, T, side_by_side
+from ..devices.fleet import Answer, Emulators, T, by_turns, side_by_side
 from ..errors import OrtolanError
 from ..place import Host
 from ..recipe.fleet import NamedDevice
@@ -36,7 +36,9 @@ def ask_each(
     devices: Sequence[NamedDevice], jobs: Sequence[Job], built: Sequence[Job], *, models: Sequence[str], emulators: Emulators,
     do: Callable[[NamedDevice, Host], T],
 ) -> Iterator[Answer[T]]:  # fmt: skip
-    """``do`` something with each device side by side; those for which nothing is built, or meant, are failures with a reason.
+    """``do`` something with each device side by side, with those of one host by turns.
+
+    Those for which nothing is built, or meant, are failures with a reason.
 
     OrtolanError where it was the only device.
     """
@@ -45,7 +47,7 @@ def ask_each(
         if device.name in wrong:
             yield _alone(devices, Answer(device, error=wrong[device.name]))
     able = [one for one in devices if one.name not in wrong]
-    for answer in side_by_side(able, emulators, do) if able else ():
+    for answer in side_by_side(able, emulators, by_turns(able, do)) if able else ():
         yield _alone(devices, answer)
 
 
