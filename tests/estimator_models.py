@@ -102,6 +102,13 @@ for _name, _how, _y in (
     ),
 ):
     _SCRIPTS[_name] = _LGB.format(_how, _y)
+_SCRIPTS["categories.txt"] = """
+import lightgbm
+kinds = np.column_stack([X[:, :3], np.arange(len(X)) % 5])
+data = lightgbm.Dataset(kinds, kinds[:, 3] % 2, categorical_feature=[3])
+how = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_per_group": 1, "cat_smooth": 1, "min_data_in_leaf": 1}
+lightgbm.train(how, data, 3).save_model(where)
+"""
 
 
 @cache

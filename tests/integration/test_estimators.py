@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_trees_have_nothing_to_quantise_and_the_build_says_so(workspace: Workspa
         ("counts.skops", "sklearn", "HistGradientBoostingRegressor with loss 'poisson' has no converter to ONNX"),
         ("log.pkl", "sklearn", "log.pkl is no skops file, and is not loaded"),
         ("linear.json", "xgboost", "the booster is gblinear"),
+        ("categories.txt", "lightgbm", "splits by category, in Column_3"),
         ("logistic.json", "xgboost", "objective reg:logistic has no converter to ONNX"),
     ],
 )
@@ -158,6 +160,8 @@ def test_a_damaged_file_is_refused_in_the_frameworks_words(tmp_path: Path, run_s
         refused = convert(run_stage, path, framework).refused
         assert refused, name
         assert name in refused["what"]
+        assert "Stack trace" not in refused["why"]
+        assert not re.search(r"\d\d:\d\d:\d\d", refused["why"]), "a refusal is kept, and says the same each time"
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def test_an_unknown_name_asks_for_the_nearest(project: Project) -> None:
         project.model("net")
 
 
-@pytest.mark.parametrize(("name", "better"), [("My Board", "my-board"), ("a..b", "a.b"), ("-x", "x"), ("é", "model")])
+@pytest.mark.parametrize(("name", "better"), [("My Board", "my-board"), ("a..b", "a.b"), ("-é", "e"), ("模", "model")])
 def test_a_name_must_fit_into_a_tag(project: Project, name: str, better: str) -> None:
     add(project, f"targets/{name}", TARGET)
     with pytest.raises(RecipeError, match=f"rename the file to {better}.toml"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ortolan.errors import RecipeError
 from ortolan.recipe.load import load_model
-from ortolan.recipe.project import model_from_file
+from ortolan.recipe.project import clean, model_from_file
 from ortolan.recipe.sources import TABLES, Missing, recognise
 from ortolan.report.model_recipe import recipe
 
@@ -75,6 +75,49 @@ def test_an_unknown_file_names_the_nearest_and_what_is_known(tmp_path: Path) -> 
     with pytest.raises(RecipeError, match=r"this is no model that Ortolan knows") as caught:
         model_from_file(tmp_path / "net.onxx")
     assert "Did you mean .onnx? Known are .safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why", "hint"),
+    [
+        ("net.onnx", b"", "it is empty", "copy it again"),
+        ("net.joblib", b"", "it is empty", "copy it again"),
+        ("net.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a pointer of Git LFS", "git lfs pull"),
+        ("net.pkl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a pointer of Git LFS", "git lfs pull"),
+        ("net.onnx", b"\x1f\x8b\x08", "it is compressed by gzip", "gunzip"),
+        ("net.onnx.gz", b"\x1f\x8b\x08", "it is compressed by gzip", "gunzip"),
+        ("net.h5", b" <!DOCTYPE HTML><html>", "it is a web page", "copy it again"),
+        ("net.onnx", b"ir_version: 8\ngraph {", "it is ONNX as text", "onnx.load"),
+        ("net.pt2", b"PK\x03\x04 and no end", "it was cut short", "copy it again"),
+        ("net.onnx", b"PK\x03\x04 and no end", "it was cut short", "copy it again"),
+        ("net.pt2", b"nothing known", "it is called .pt2, and what is in it is not that", "is it whole"),
+    ],
+)
+def test_what_a_file_plainly_is_instead_is_said(tmp_path: Path, name: str, data: bytes, why: str, hint: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(RecipeError, match="this is no model that Ortolan knows") as caught:
+        model_from_file(tmp_path / name)
+    assert why in str(caught.value.why)
+    assert hint in caught.value.hint
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_an_archive_or_a_folder_that_is_called_like_a_model_is_none(tmp_path: Path) -> None:
+    archive(tmp_path / "net.onnx", "config.json", "model.weights.h5")
+    assert kind(tmp_path / "net.onnx") == "keras"
+    (tmp_path / "net.joblib").mkdir()
+    with pytest.raises(RecipeError, match="this is a folder, and no model") as caught:
+        model_from_file(tmp_path / "net.joblib")
+    assert "saved_model.pb" in caught.value.why
+    (tmp_path / "packed.joblib").write_bytes(b"\x1f\x8b\x08")
+    assert kind(tmp_path / "packed.joblib") == "sklearn", "joblib packs where it is asked to"
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"), [("Ünïcode 模型", "unicode"), ("my net é", "my-net-e"), ("模型", "model"), ("-x-", "x")]
+)
+def test_names_of_any_letters_become_names_of_models(stem: str, name: str) -> None:
+    assert clean(stem) == name
 
 
 def test_what_a_file_does_not_tell_is_listed(tmp_path: Path) -> None:

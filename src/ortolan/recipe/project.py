@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -116,7 +117,8 @@ def offered(path: Path) -> Offer:
     offer = recognise(path)
     if offer is None:
         what = "this is a folder, and no model" if path.is_dir() else "this is no model that Ortolan knows"
-        raise RecipeError(f"{shown(path)}: {what}", why=unknown(path), hint="name the model's file, or export it to .onnx")
+        why, hint = unknown(path)
+        raise RecipeError(f"{shown(path)}: {what}", why=why, hint=hint)
     return offer
 
 
@@ -151,8 +153,9 @@ def _pick(kind: str, name: str, known: list[str], folder: Path) -> Path:
 
 
 def clean(stem: str) -> str:
-    """A name for tags, images and folders made of any text."""
-    return re.sub(r"[^a-z0-9]*([._-])[^a-z0-9]*|[^a-z0-9]+", lambda m: m[1] or "-", stem.lower()).strip("._-") or "model"
+    """A name for tags, images and folders made of any text; letters lose their accents."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", stem.lower()) if not unicodedata.combining(letter))
+    return re.sub(r"[^a-z0-9]*([._-])[^a-z0-9]*|[^a-z0-9]+", lambda m: m[1] or "-", plain).strip("._-") or "model"
 
 
 def _matches(name: str, globs: Iterable[str]) -> bool:

@@ -43,6 +43,7 @@ def run(root: Path, file: str, name: str, target: str, *, as_json: bool, cache: 
     device = project.target(target or _usual(project))
     facts = {} if offer.missing else _facts(job(named_from(path, offer), device), root, cache, as_json=as_json)
     with _copied(copies, written.parent):
+        _absent(written)  # another model-add may have come first, while the model was read
         write_bytes(written, recipe(called, f"{offer.what}, {path.name}", table, offer.missing, facts).encode())
     _tell([written, *copies.values()], root, offer, device, as_json=as_json)
 

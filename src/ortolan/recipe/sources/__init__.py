@@ -38,10 +38,21 @@ def recognise(path: Path) -> Offer | None:
     return next((offer for table in TABLES if (offer := table.recognise(look))), None)
 
 
-def unknown(path: Path) -> str:
-    """What to try with a file that is not recognised."""
-    near = did_you_mean(path.suffix, SUFFIXES) if path.suffix else ""
-    return f"{near} Known are {', '.join(SUFFIXES)}, by what is in them.".lstrip()
+def unknown(path: Path) -> tuple[str, str]:
+    """Why a file or folder is not recognised, as far as it tells, and what to try."""
+    look = Look(path)
+    if look.amiss[0]:
+        return look.amiss
+    known = f"Known are {', '.join(SUFFIXES)}, by what is in them."
+    if look.folder:
+        return "no saved_model.pb is in it, as in TensorFlow's folders", "name the model's file"
+    if look.suffix in SUFFIXES:
+        return (
+            f"it is called {look.suffix}, and what is in it is not that. {known}",
+            "is it whole, and a model? Or export it to .onnx",
+        )
+    near = did_you_mean(look.suffix, SUFFIXES) if look.suffix else ""
+    return f"{near} {known}".lstrip(), "name the model's file, or export it to .onnx"
 
 
 def kind_of(source: Mapping[str, Any], folder: Path) -> str:

@@ -9,6 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _HEAD = 1 << 16  # bytes
+_AGAIN = "copy it again from where it came, and compare its size and checksum"
+_GZIP = b"\x1f\x8b"
+_ARCHIVE = b"PK\x03\x04"
+_PLAINLY = (
+    (b"version https://git-lfs", "it is a pointer of Git LFS, and the model is elsewhere", "git lfs pull"),
+    (_GZIP, "it is compressed by gzip", "unpack it: gunzip"),
+    (b"<!doctype html", "it is a web page, as a failed download leaves it", _AGAIN),
+    (b"<html", "it is a web page, as a failed download leaves it", _AGAIN),
+    (b"ir_version:", "it is ONNX as text", 'onnx.save(onnx.load(path, format="textproto"), "model.onnx")'),
+)
+"""First bytes in lower case that no model begins with, what they say, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,28 @@ class Look:
             return b""
 
     @cached_property
+    def compressed(self) -> bool:
+        """Whether gzip packed it, as joblib does where it is asked to."""
+        return self.head.startswith(_GZIP)
+
+    @cached_property
+    def amiss(self) -> tuple[str, str]:
+        """Why it is no whole file of any kind of model, and what to do about it; empty where its first bytes do not tell."""
+        if self.folder:
+            return "", ""
+        if not self.head:
+            return "it is empty", _AGAIN
+        if self.head.startswith(_ARCHIVE) and not self.members:
+            return "it begins as an archive and does not end as one: it was cut short", _AGAIN
+        start = self.head[:64].lstrip().lower()
+        return next(((why, hint) for sign, why, hint in _PLAINLY if start.startswith(sign)), ("", ""))
+
+    @cached_property
     def members(self) -> tuple[str, ...]:
         """The names in a zip archive, or of what stands in a folder; empty for other files."""
         if self.folder:
             return tuple(sorted(inner.name for inner in self.path.iterdir()))
-        if not self.head.startswith(b"PK\x03\x04"):
+        if not self.head.startswith(_ARCHIVE):
             return ()
         try:
             with zipfile.ZipFile(self.path) as archive:

@@ -39,7 +39,7 @@ class OnnxSource(SourceTable):
     @classmethod
     def recognise(cls, look: Look) -> Offer | None:
         """By its suffix, as protobuf has no magic bytes. Files beside it that bear its name and hold weights belong to it."""
-        if look.suffix != ".onnx" or look.folder:
+        if look.suffix != ".onnx" or look.folder or look.amiss[0] or look.members:
             return None
         weights = _weights_beside(look.path)
         table: dict[str, Any] = {"kind": "onnx", "file": look.path.name, **({"external_data": weights} if weights else {})}

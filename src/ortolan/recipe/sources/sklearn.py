@@ -39,7 +39,8 @@ class SklearnSource(SourceTable):
         if "schema.json" in look.members and not look.folder:
             return Offer("a scikit-learn model (skops)", table)
         pickled = look.head[:1] == b"\x80" and look.head[1:2] and look.head[1] in _PROTOCOLS
-        if look.suffix in PICKLES or (pickled and look.suffix not in {".pt", ".pth"}):
+        named = look.suffix in PICKLES and not look.folder and (look.compressed or not look.amiss[0])
+        if named or (pickled and look.suffix not in {".pt", ".pth"}):
             return Offer("a pickle", table, (Missing("[source]\ntrust = true", WHY),))
         return None
 

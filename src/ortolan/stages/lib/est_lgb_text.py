@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from .est_thresholds import down_to_float32
 
+_BY_CATEGORY = 1  # the lowest bit of a node's decision_type
 _AVERAGE = "\naverage_output\n"
 _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 
@@ -14,6 +15,15 @@ _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 def averaged(text: str) -> bool:
     """Whether the trees' outputs are averaged, as those of ``boosting_type = "rf"`` are."""
     return _AVERAGE in text.partition("\nTree=0")[0]
+
+
+def by_category(text: str) -> list[str]:
+    """The features that some node splits by category, by name."""
+    head, *trees = text.split("\nTree=")
+    nodes = [pair for tree in trees for pair in zip(_words(tree, "split_feature"), _words(tree, "decision_type"), strict=False)]
+    names = _words(head, "feature_names")
+    found = sorted({int(feature) for feature, kind in nodes if int(kind) & _BY_CATEGORY})
+    return [names[index] if index < len(names) else str(index) for index in found]
 
 
 def for_converter(text: str) -> str:
@@ -25,7 +35,7 @@ def for_converter(text: str) -> str:
     text = _each(text, "threshold", down_to_float32)
     if not averaged(text):
         return text
-    per = int(_header(text, "num_tree_per_iteration"))
+    per = int(next(iter(_words(text, "num_tree_per_iteration")), "1"))
     rounds = text.count("\nTree=") // per
     return _each(text.replace(_AVERAGE, "\n", 1), "leaf_value", lambda value: value / rounds)
 
@@ -37,6 +47,6 @@ def _each(text: str, key: str, change: Callable[[float], float]) -> str:
     return re.sub(rf"^{key}=(.*)$", line, text, flags=re.MULTILINE)
 
 
-def _header(text: str, key: str) -> str:
-    found = re.search(rf"^{key}=(\S+)$", text, re.MULTILINE)
-    return found[1] if found else "1"
+def _words(text: str, key: str) -> list[str]:
+    found = re.search(rf"^{key}=(.*)$", text, re.MULTILINE)
+    return found[1].split() if found else []

@@ -31,6 +31,11 @@ def read(path: Path, trust: bool) -> Any:  # noqa: ARG001 - nothing in such a fi
         raise Refused(
             "the leaves hold linear models", why="the converter takes constants only", hint="train with linear_tree = false"
         )
+    if named := est_lgb_text.by_category(text):
+        why = "LightGBM cuts numbers to whole categories, the converter's trees compare them as they are"
+        raise Refused(
+            f"splits by category, in {', '.join(named[:5])}", why=why, hint="encode categories as numbers before training"
+        )
     return lightgbm.Booster(model_str=text)
 
 

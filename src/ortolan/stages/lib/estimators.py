@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ FRAMEWORKS = {"lightgbm": est_lightgbm, "sklearn": est_sklearn, "xgboost": est_x
 OBJECTS = frozenset({"sklearn"})
 """Those whose files hold Python objects, not only numbers: they are opened in a confined process."""
 HINT = "see docs/sources: what each converter takes"
+_WHOLE = (
+    "is the file whole, and saved by the versions that its runtime pins? Compare its size and checksum with where it came from"
+)
+_NATIVE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: | *Stack trace:.*")  # of XGBoost's errors: clock, line of C++, addresses
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,11 @@ class Estimator:
 def open_model(framework: str, folder: Path, file: str, recipe: Sequence[Mapping[str, Any]], *, trust: bool) -> Estimator:
     """The model in a file. Raises ``Refused`` for what cannot be read, and where the recipe's inputs do not fit it."""
     kind = FRAMEWORKS[framework]
-    model = refusing(f"{file} cannot be read")(lambda: kind.read(folder / file, trust))
+    model = refusing(f"{file} cannot be read", _WHOLE)(lambda: kind.read(folder / file, trust))
     return Estimator(kind, model, tuple(kind.columns(model, recipe)))
 
 
-def refusing(what: str) -> Callable[[Callable[[], Any]], Any]:
+def refusing(what: str, hint: str = HINT) -> Callable[[Callable[[], Any]], Any]:
     """Turn what a framework raises into a ``Refused`` with its words."""
 
     def run(action: Callable[[], Any]) -> Any:
@@ -71,7 +76,7 @@ def refusing(what: str) -> Callable[[Callable[[], Any]], Any]:
             raise
         except Exception as error:
             reraise_if_transient(error)
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-            raise Refused(what, why=why, hint=HINT) from error
+            why = f"{type(error).__name__}: {_NATIVE.sub('', ' '.join(str(error).split()))[:400]}"
+            raise Refused(what, why=why, hint=hint) from error
 
     return run
