@@ -121,10 +121,11 @@ def test_phones_get_the_command_lines_and_a_gate_that_says_not_run(
     assert "--branch v1.31.1 " in "".join(files.values())
 
 
-def test_xnnpack_is_refused_where_the_sources_have_none(tmp_path: Path) -> None:
-    pins, folder = small.pins(tmp_path / "given"), tmp_path / "given"
-    wanted = make.Wanted("linux/amd64", DIGITS, dataclasses.replace(KNOBS, xnnpack=True), folder, tmp_path / "kept", [], 1)
-    with pytest.raises(OrtolanError, match="these sources have no googlexnnpack, no pthreadpool, no fp16"):
+@pytest.mark.parametrize(("platform", "last"), [("linux/amd64", "pytorch_cpuinfo"), ("linux/arm64", "kleidiai")])
+def test_xnnpack_is_refused_where_the_sources_have_none(tmp_path: Path, platform: str, last: str) -> None:
+    pins, folder = dataclasses.replace(small.pins(tmp_path / "given"), root=PINS.root), tmp_path / "given"
+    wanted = make.Wanted(platform, DIGITS, dataclasses.replace(KNOBS, xnnpack=True), folder, tmp_path / "kept", [], 1)
+    with pytest.raises(OrtolanError, match=rf"these sources have no googlexnnpack, no pthreadpool, no fp16, .*no {last}\n"):
         make.planned(pins, wanted)
     for name in XNNPACK:
         (folder / name).mkdir()

@@ -19,6 +19,7 @@ _OFF = ("BUILD_UNIT_TESTS", "ENABLE_CPUINFO", "ENABLE_CPU_FP16_OPS")
 _ML = "ai.onnx.ml"
 XNNPACK = ("googlexnnpack", "pthreadpool", "fp16", "fxdiv", "psimd", "pytorch_cpuinfo")
 """What a build with XNNPACK needs the sources of, by ONNX Runtime's names for them (its cmake/deps.txt)."""
+_XNNPACK_ARM = (*XNNPACK, "kleidiai")  # ONNX Runtime's cmake/external/xnnpack.cmake links it in for 64-bit ARM
 LINKING = "CMAKE_SHARED_LINKER_FLAGS"
 """What only the last step reads."""
 _WRAPPED = "-Wl,--wrap=fmod -Wl,--wrap=fmodf"
@@ -56,7 +57,7 @@ def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> d
         **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/glue/{name}" for name in _GLUE},
         **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in ("onnx", "protobuf")},
     }
-    return dict(sorted((told | _crossing(platform, cross) | _linking(knobs) | _xnnpack(knobs)).items()))
+    return dict(sorted((told | _crossing(platform, cross) | _linking(knobs) | _xnnpack(knobs, platform)).items()))
 
 
 def _crossing(platform: Platform, cross: bool) -> dict[str, str]:
@@ -74,8 +75,15 @@ def _linking(knobs: Knobs) -> dict[str, str]:
     return {LINKING: " ".join([_WRAPPED, *own, *(f"{BUILD}/{name}.o" for name in shims(knobs))])}
 
 
-def _xnnpack(knobs: Knobs) -> dict[str, str]:
+def more_sources(knobs: Knobs, platform: Platform) -> tuple[str, ...]:
+    """The trees that are needed beside the pinned sources, by ONNX Runtime's names for them."""
+    if not knobs.xnnpack:
+        return ()
+    return _XNNPACK_ARM if platform.processor == "aarch64" else XNNPACK
+
+
+def _xnnpack(knobs: Knobs, platform: Platform) -> dict[str, str]:
     if not knobs.xnnpack:
         return {}
-    own = {f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in XNNPACK}
+    own = {f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in more_sources(knobs, platform)}
     return own | {"onnxruntime_EXTENDED_MINIMAL_BUILD": "ON", "onnxruntime_USE_XNNPACK": "ON", "onnxruntime_ENABLE_CPUINFO": "ON"}

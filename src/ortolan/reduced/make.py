@@ -18,7 +18,7 @@ from . import record, sources, tree
 from .config import NAME as CONFIG
 from .config import Config
 from .edits import edits
-from .flags import XNNPACK, Knobs, flags
+from .flags import Knobs, flags, more_sources
 from .job import Work
 from .pinned import Pins
 from .root import ensure
@@ -63,7 +63,8 @@ def planned(pins: Pins, wanted: Wanted, say: Callable[[str], object] = str) -> W
         if wanted.given
         else sources.fetched(pins, [*wanted.mirrors, *pins.mirrors], wanted.cache / "sources", say)
     )
-    found += sources.also(XNNPACK, wanted.given) if wanted.knobs.xnnpack else []
+    more = more_sources(wanted.knobs, pins.root.platforms[wanted.platform])
+    found += sources.also(more, wanted.given) if more else []
     root = ensure(pins.root, wanted.platform, wanted.cache / "roots", say)
     told = flags(wanted.knobs, root.platform, wanted.config, cross=root.cross)
     patches = edits({source.pinned.name: source.pinned.version for source in found})
