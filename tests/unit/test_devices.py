@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ortolan.devices
 import ortolan.ondevice
@@ -265,6 +267,23 @@ def test_percentiles_are_runs_that_were_seen() -> None:
     assert module(REMOTE / "bench.py").summary([0.002], 1.0)["p99_ms"] == 2.0
 
 
+@given(st.lists(st.lists(st.floats(0.001, 10), min_size=1, max_size=30), min_size=1, max_size=12), st.integers(2, 40))
+def test_of_a_long_run_evenly_spread_times_are_kept_and_all_are_counted(windows: list[list[float]], most: int) -> None:
+    program, every = module(REMOTE / "bench.py"), [one for window in windows for one in window]
+    program.KEPT, kept = most, program.Kept()
+    for window in windows:
+        kept.add(window, sum(window))
+    assert list(kept.times) == every[:: kept.spacing], "as if all had been kept, and then every second one, and again"
+    assert len(kept.times) <= most
+    whole, found = program.summary(every, sum(every)), kept.summary()
+    assert {key: found[key] for key in ("least_ms", "most_ms", "runs")} == {
+        key: whole[key] for key in ("least_ms", "most_ms", "runs")
+    }
+    assert found["per_second"] == pytest.approx(whole["per_second"])
+    if kept.spacing == 1:
+        assert found["p95_ms"] == whole["p95_ms"]
+
+
 def test_a_sensor_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     senses = module(REMOTE / "bench.py").Senses(tmp_path)
     assert senses.now() == {"celsius": None, "mhz": None, "clock_share": None}
@@ -292,8 +311,8 @@ def test_the_clock_of_a_gpu_counts_once_it_was_used(tmp_path: Path) -> None:
 def test_a_path_that_the_shell_made_of_the_home_folder_is_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")  # by which shells expand it, whatever the list of users says
     expanded = {"/home/me/venv/bin/python": "~/venv/bin/python", "~/venv/bin/python": "~/venv/bin/python"}
-    for given, meant in {**expanded, "/home/meg/bin/python": "/home/meg/bin/python", "python3.11": "python3.11"}.items():
-        assert there(given) == meant
+    for typed, meant in {**expanded, "/home/meg/bin/python": "/home/meg/bin/python", "python3.11": "python3.11"}.items():
+        assert there(typed) == meant
     (one,) = pick_devices(Project(ROOT), ["pi@pi5"], "/home/me/venv/bin/python")
     assert one.python == "~/venv/bin/python"
 

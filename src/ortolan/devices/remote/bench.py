@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import resource
 import sys
 import time
+from array import array
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
@@ -28,6 +30,8 @@ SLOWER, SLOWED = 1.15, 0.9
 """Throttled: a window takes so many times the burst's median while a clock is below that share of its highest."""
 FEW = 3
 """Runs in a slice at the least."""
+KEPT = 1_000_000
+"""Times of the sustained run that are kept at the most: 8 MB."""
 _ZONES = "class/thermal/thermal_zone*/temp"
 _CLOCKS, _DEVICES = "devices/system/cpu/cpufreq/policy*/scaling_cur_freq", "class/devfreq/*/cur_freq"
 """Clocks of CPUs in kHz, and of GPUs, accelerators and memory in Hz (Documentation/ABI/testing/sysfs-class-devfreq)."""
@@ -133,6 +137,30 @@ def summary(times: Sequence[float], total: float) -> dict[str, float]:
     }
 
 
+class Kept:
+    """The times of a long run, of which no more than ``KEPT`` are kept, evenly spread: a device has little memory.
+
+    The fastest and the slowest run, and how many there were, are of all.
+    """
+
+    def __init__(self) -> None:
+        self.times, self.spacing, self.runs, self.total = array("d"), 1, 0, 0.0
+        self.least, self.most = math.inf, 0.0
+
+    def add(self, times: Sequence[float], took: float) -> None:
+        """The runs of another window."""
+        self.times.extend(times[-self.runs % self.spacing :: self.spacing])
+        self.runs, self.total = self.runs + len(times), self.total + took
+        self.least, self.most = min(self.least, *times), max(self.most, *times)
+        while len(self.times) > KEPT:
+            self.times, self.spacing = self.times[::2], self.spacing * 2
+
+    def summary(self) -> dict[str, float]:
+        """As of a short one."""
+        ends = {"least_ms": self.least * 1e3, "most_ms": self.most * 1e3}
+        return {**summary(self.times, self.total), **ends, "per_second": self.runs / self.total, "runs": self.runs}
+
+
 class Senses:
     """Temperatures in degrees Celsius and clocks in MHz below /sys, where the machine shows them."""
 
@@ -171,13 +199,12 @@ def _number(path: Path) -> float | None:
 def sustained(run: Callable[[], Any], seconds: float, burst: float, senses: Senses) -> dict[str, Any]:
     """Windows until they are steady, or throttling shows, or the time is over; ``burst`` is the burst's median in ms."""
     windows: list[dict[str, Any]] = []
-    every: list[float] = []
-    total, ended = 0.0, "time"
-    while total < seconds:
+    every, ended = Kept(), "time"
+    while every.total < seconds:
         times, took = timed(run, min(WINDOW, seconds), LEAST)
-        every, total = every + times, total + took
+        every.add(times, took)
         seen = summary(times, took)
-        windows.append({"at": round(total, 3), "p50_ms": seen["p50_ms"], "per_second": seen["per_second"], **senses.now()})
+        windows.append({"at": round(every.total, 3), "p50_ms": seen["p50_ms"], "per_second": seen["per_second"], **senses.now()})
         if throttled(windows, burst):
             ended = "throttled"
             break
@@ -187,9 +214,9 @@ def sustained(run: Callable[[], Any], seconds: float, burst: float, senses: Sens
     last = windows[-WINDOWS:]
     late, rates = sorted(one["p50_ms"] for one in last), sorted(one["per_second"] for one in last)
     return {
-        **summary(every, total),
+        **every.summary(),
         "ended": ended,
-        "seconds": total,
+        "seconds": every.total,
         "of_burst": late[len(late) // 2] / burst,
         "late_per_second": rates[(len(rates) - 1) // 2],
         "windows": windows,
