@@ -30,12 +30,17 @@ def main(folder: Path) -> int:
 
 
 def _verdict(folder: Path, request: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Facts or a refusal; a refusal that came of what may go better next time is raised as that."""
+    """Facts or a refusal; a refusal that came of what may go better next time is raised as that.
+
+    Frameworks name files by their whole paths; of these a refusal keeps what stands in the step's folder, which has another name
+    each time, and which is gone when the refusal is read.
+    """
     try:
         return {"facts": _run(folder, request, out)}
     except Refused as verdict:
         reraise_if_transient(verdict)
-        return {"refused": {"what": verdict.what, "why": verdict.why, "hint": verdict.hint}}
+        words = {"what": verdict.what, "why": verdict.why, "hint": verdict.hint}
+        return {"refused": {key: text.replace(f"{folder}{os.sep}", "") for key, text in words.items()}}
 
 
 def _run(folder: Path, request: dict[str, Any], out: Path) -> dict[str, Any]:
