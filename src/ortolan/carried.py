@@ -34,6 +34,11 @@ from .step import Ref, Source, Step, tree
 PLACE, CURRENT, RECORD, CONFIG = "runtime", "current.json", "runtime.json", "required_operators_and_types.config"
 """Below ``build/<target>/``: the folder with built runtimes, what names the one in use, and what lies in its folder."""
 _WANTED = (LIBRARY, RECORD, CONFIG)
+_TOLD = {
+    "key": str, "onnxruntime": str, "platform": str, "config": str, "sources": list, "flags": dict, "patches": list,
+    "toolchain": dict, "knobs": dict, "library": dict, "needed": list, "symbol_versions": dict,
+}  # fmt: skip
+"""What a record tells, and in which form."""
 _COMPILERS = {"linux/amd64": "gcc", "linux/arm64": "aarch64-linux-gnu-gcc"}
 _HEADERS = ("/usr/include/onnxruntime", "/usr/include/onnxruntime/core/session", "/usr/local/include/onnxruntime")
 _NATIVE, _HOLDS = "native", (1, 19)  # wheels hold a libonnxruntime.so from this version on
@@ -55,14 +60,23 @@ def take(job: Job, output: Path) -> Job:
         files = {name: folder / name for name in (*_WANTED, HEADER) if name in _WANTED or (folder / name).is_file()}
         files |= {path.relative_to(folder).as_posix(): path for path in (folder / "licences").rglob("*") if path.is_file()}
         found = tree(files)
-        record = json.loads((folder / RECORD).read_text())
+        record = _record(folder / RECORD)
         told = {LIBRARY: record["library"]["digest"], CONFIG: record["config"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(job, folder, str(error)) from error
     for name, wanted_digest in told.items():
         if found.files[name] != wanted_digest:
             raise _damaged(job, folder, f"{name} has the digest {found.files[name]}, its record says {wanted_digest}")
     return replace(job, trees={**job.trees, REDUCED: found})
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """ValueError or TypeError for what is not the record of a build: gates, manifests and bills of materials read it."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    wrong = [name for name, kind in _TOLD.items() if not isinstance(found.get(name), kind)]
+    if wrong:
+        raise ValueError(f"{path.name} does not tell {', '.join(wrong)}")
+    return found
 
 
 def current(target: Path) -> Path | None:

@@ -265,6 +265,21 @@ def test_a_configuration_that_is_not_the_one_of_the_record_is_refused(tmp_path: 
         carried.take(wanting(), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["key", "onnxruntime", "platform", "sources", "flags", "patches", "toolchain", "knobs", "library"]
+)
+@pytest.mark.parametrize("other", [None, 1])
+def test_a_record_that_does_not_tell_all_is_refused(tmp_path: Path, name: str, other: int | None) -> None:
+    path = put(tmp_path / "x86-cpu", b"library", "ai.onnx;13;Relu\n", "1.21.0") / "runtime.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: other}))
+    with pytest.raises(OrtolanError, match="the reduced runtime is damaged") as caught:
+        carried.take(wanting(), tmp_path)
+    assert f"runtime.json does not tell {name}" in caught.value.why
+    path.write_text("[]")
+    with pytest.raises(OrtolanError, match="the reduced runtime is damaged"):
+        carried.take(wanting(), tmp_path)
+
+
 @pytest.mark.parametrize("missing", [None, ()])
 def test_what_nobody_compared_does_not_pass(missing: tuple[str, ...] | None) -> None:
     given = [Gate(name, SHIPPED, PASS) for name in ("reduced-runtime", "reduced-size", "reduced-needs", "size")]
