@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conftest import ROOT
@@ -311,6 +311,8 @@ def test_a_real_models_versions_are_those_that_onnx_reads(name: str) -> None:
 
 
 @given(st.binary(max_size=60))
+@example(b"\x42\x80\x80\x80\x80\x5f")  # an opset of 25 GB
+@example(b"\x3a" + b"\x80" * 9 + b"\x01")  # a graph of 2**63 bytes
 def test_what_is_no_model_is_a_value_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("bytes") / "m.onnx"
     path.write_bytes(data)

@@ -11,6 +11,8 @@ DEFAULT_DOMAIN = "ai.onnx"
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5  # wire types of protobuf
 _IR, _GRAPH, _OPSETS = 1, 7, 8  # fields of ModelProto (onnx.proto)
 _DOMAIN, _VERSION = 1, 2  # fields of OperatorSetIdProto
+_ENTRY, _LARGEST = 1 << 16, 1 << 62
+"""Bytes of an opset's entry, and of any field, at the most: what is damaged may name any number."""
 _RELU = bytes.fromhex(
     "0a0c0a0178120179220452656c75120570726f62655a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a020801"
 )
@@ -80,6 +82,8 @@ def _field(stream: IO[bytes], wanted: set[int]) -> tuple[int, int | bytes]:
     if wire not in {_EIGHT, _BYTES, _FOUR}:
         raise ValueError(f"wire type {wire}: it is no ONNX model")
     size = _read(stream) if wire == _BYTES else {_EIGHT: 8, _FOUR: 4}[wire]
+    if size > (_ENTRY if field in wanted else _LARGEST):
+        raise ValueError(f"a field of {size} bytes: it is no ONNX model")
     if field in wanted:
         return field, stream.read(size)
     stream.seek(size, 1)
