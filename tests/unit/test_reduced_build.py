@@ -248,12 +248,14 @@ def test_the_file_of_a_source_is_the_pinned_one_whatever_the_users_copy_is_calle
     assert [row["file"] for row in told["sources"]] == ["thing"]
 
 
-def test_what_stands_in_for_newer_libraries_is_in_the_record_by_digest(tmp_path: Path) -> None:
+def test_what_stands_in_for_newer_libraries_and_what_is_made_for_speed_is_in_the_record_by_digest(tmp_path: Path) -> None:
     library = tmp_path / "libonnxruntime.so"
     library.write_bytes(b"\x7fELF")
     shared = work(tmp_path, knobs=dataclasses.replace(KNOBS, static_cxx=False))
     told = records.record(shared, library, READELF, "1.2.3")["glue"]
-    assert told == [{"file": name, "digest": digest.of_file(tree.GLUE / name)} for name in ("old_libc.c", "old_cxx.c")]
+    assert told == [
+        {"file": name, "digest": digest.of_file(tree.GLUE / name)} for name in ("old_libc.c", "old_cxx.c", "speed.cmake")
+    ]
 
 
 @pytest.mark.parametrize(("platform", "cross"), [("linux/amd64", False), ("linux/arm64", True), ("linux/arm64", False)])

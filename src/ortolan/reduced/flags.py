@@ -10,6 +10,8 @@ from .pinned import Platform
 BUILD = "/build"
 """Where the tree lies in the root file system: always the same, so that no path of this machine gets into the bytes."""
 _GLUE = ("abseil_cpp", "date", "eigen", "flatbuffers", "gsl", "mp11", "nlohmann_json", "re2", "utf8_range")
+SPEED = "speed.cmake"
+"""The file of ``glue`` that says what is compiled for speed."""
 _SAME = f"-ffile-prefix-map={BUILD}=."
 _ON = (
     "MINIMAL_BUILD", "REDUCED_OPS_BUILD", "BUILD_SHARED_LIB", "DISABLE_RTTI", "DISABLE_ABSEIL", "DISABLE_SPARSE_TENSORS",
@@ -50,7 +52,7 @@ def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> d
         "safeint_SOURCE_DIR": "/usr/include/safeint",
         "FETCHCONTENT_FULLY_DISCONNECTED": "ON",
         "CMAKE_BUILD_TYPE": "MinSizeRel",
-        "CMAKE_PROJECT_onnxruntime_INCLUDE": f"{BUILD}/glue/speed.cmake",
+        "CMAKE_PROJECT_onnxruntime_INCLUDE": f"{BUILD}/glue/{SPEED}",
         "CMAKE_C_COMPILER": f"{platform.triple}-gcc",
         "CMAKE_CXX_COMPILER": f"{platform.triple}-g++",
         **{f"CMAKE_{language}_FLAGS": _SAME for language in ("C", "CXX", "ASM")},

@@ -16,7 +16,7 @@ from .sources import Source
 from .tree import GLUE
 
 _HOW = 1  # counts up when the way of building changes what is compiled: then trees start anew, too
-_FILES = 2  # counts up when something else changes in what a build leaves: the record, licence texts, the library's name
+_FILES = 3  # counts up when something else changes in what a build leaves: the record, licence texts, the library's name
 
 
 @dataclass(frozen=True)

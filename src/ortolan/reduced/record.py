@@ -10,7 +10,7 @@ from typing import Any
 from .. import digest
 from . import elf
 from .compile import LIBRARY
-from .flags import shims
+from .flags import SPEED, shims
 from .job import Work
 from .sources import Source
 from .tree import GLUE
@@ -31,13 +31,17 @@ def record(work: Work, library: Path, readelf: str, onnxruntime: str) -> dict[st
         "sources": [*_sources(work), *_headers(work)],
         "flags": dict(work.flags),
         "patches": [{"file": patch.path.name, "digest": patch.digest, "why": patch.why} for patch in work.patches],
-        "glue": [{"file": f"{name}.c", "digest": digest.of_file(GLUE / f"{name}.c")} for name in shims(work.knobs)],
+        "glue": [{"file": name, "digest": digest.of_file(GLUE / name)} for name in _glue(work)],
         "toolchain": {"compiler": work.root.compiler, "version": work.root.version, "packages": work.root.digest},
         "knobs": asdict(work.knobs),
         "library": {"file": LIBRARY, "digest": digest.of_file(library), "size": library.stat().st_size},
         "needed": elf.needed(readelf),
         "symbol_versions": dict(elf.symbol_versions(readelf)),
     }
+
+
+def _glue(work: Work) -> list[str]:
+    return [*(f"{name}.c" for name in shims(work.knobs)), SPEED]
 
 
 def licences(work: Work, tree: Path) -> dict[str, bytes]:
