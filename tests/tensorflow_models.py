@@ -29,6 +29,8 @@ net.save(here / "image.keras")
 net.save(here / "image.h5")
 net.save_weights(here / "only.weights.h5")
 whole = (here / "image.keras").read_bytes()
+(here / "image.zip").write_bytes(whole)
+(here / "IMAGE.H5").write_bytes((here / "image.h5").read_bytes())
 (here / "half.keras").write_bytes(whole[: len(whole) // 2])
 (here / "half.h5").write_bytes((here / "image.h5").read_bytes()[:9000])
 
@@ -207,7 +209,8 @@ def case(
     file: str, *, layout: str = "keep", inputs: Any = (), outputs: Any = (), samples: str = "", **how: Any
 ) -> dict[str, Any]:
     """The parameters of the stages for a file; ``how`` holds keys of its kind of source."""
-    kind = {".keras": "keras", ".h5": "keras", ".tflite": "tflite"}.get(Path(file).suffix, "tensorflow")
+    kinds = {".keras": "keras", ".zip": "keras", ".h5": "keras", ".tflite": "tflite"}
+    kind = kinds.get(Path(file).suffix.lower(), "tensorflow")
     given = {"kind": kind, "file": file, "how": {**_HOW[kind], **how}, "layout": layout}
     return {**given, "inputs": list(inputs), "outputs": list(outputs), "opset": 17, "samples": samples}
 

@@ -34,6 +34,8 @@ CASES = {
     "keras named": case("image.keras", outputs=["p"], inputs=[{"name": "image", "dtype": "float32", "shape": ["n", 6, 8, 3]}]),
     "keras outputs": case("image.keras", outputs=["p", "q"]),
     "h5": case("image.h5", samples=ROWS),
+    "keras by another name": case("image.zip", samples=ROWS),
+    "h5 in capitals": case("IMAGE.H5", samples=ROWS),
     "weights": case("only.weights.h5"),
     "half.keras": case("half.keras"),
     "half.h5": case("half.h5"),
@@ -128,7 +130,7 @@ def ends(found: Mapping[str, Any], side: str) -> list[tuple[str, str, Any]]:
 
 def test_inputs_and_outputs_bear_the_names_of_the_signature(told: Mapping[str, Any]) -> None:
     image = [("image", "float32", ["batch", 6, 8, 3])]
-    for name in ("keras", "h5", "tflite"):
+    for name in ("keras", "h5", "tflite", "keras by another name", "h5 in capitals"):
         assert ends(facts(told, name), "inputs") == image
     assert ends(facts(told, "keras"), "outputs") == ends(facts(told, "h5"), "outputs") == [("scores", "float32", ["batch", 5])]
     assert ends(facts(told, "pair"), "inputs") == [("a", "float32", ["batch", 4]), ("b", "float32", ["batch", 4])]

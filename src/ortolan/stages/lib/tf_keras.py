@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,13 +40,21 @@ def read(path: Path, how: Mapping[str, Any], recipe: Sequence[Mapping[str, Any]]
     with refusing(
         f"Keras cannot load {path.name}", "save it with the Keras that made it as .keras, or with model.export(folder)"
     ):
-        model = keras.models.load_model(path, compile=False, safe_mode=not how["trust"])
+        model = keras.models.load_model(_called(path), compile=False, safe_mode=not how["trust"])
     if not getattr(model, "inputs", None):
         hint = "give the model an Input layer, or call it once, and save it again"
         raise Refused("the model does not tell its inputs", why="it was saved before it had seen any", hint=hint)
     with refusing("Keras cannot make a graph of the model"):
         graph = _graph(model, recipe)
     return Keras(graph.definition, graph.inputs, graph.outputs, model), {"class": type(model).__name__}
+
+
+def _called(path: Path) -> Path:
+    """The file by a name from which Keras tells its form: it looks at the suffix, small letters alone, and not into the file."""
+    ends = (".keras",) if zipfile.is_zipfile(path) else (".h5", ".hdf5")
+    if path.suffix in ends:
+        return path
+    return shutil.copyfile(path, path.with_name(path.name + ends[0]))
 
 
 def _graph(model: Any, recipe: Sequence[Mapping[str, Any]]) -> Graph:
