@@ -11,8 +11,6 @@ DEFAULT_DOMAIN = "ai.onnx"
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5  # wire types of protobuf
 _IR, _GRAPH, _OPSETS = 1, 7, 8  # fields of ModelProto (onnx.proto)
 _DOMAIN, _VERSION = 1, 2  # fields of OperatorSetIdProto
-_ENTRY, _LARGEST = 1 << 16, 1 << 62
-"""Bytes of an opset's entry, and of any field, at the most: what is damaged may name any number."""
 _RELU = bytes.fromhex(
     "0a0c0a0178120179220452656c75120570726f62655a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a020801"
 )
@@ -25,7 +23,7 @@ def versions(path: Path) -> tuple[int, dict[str, int]]:
     with path.open("rb") as stream:
         size = path.stat().st_size
         while stream.tell() < size:
-            field, value = _field(stream, {_IR, _OPSETS})
+            field, value = _field(stream, size, {_IR, _OPSETS})
             if field == _IR and isinstance(value, int):
                 ir = value
             elif field == _OPSETS and isinstance(value, bytes):
@@ -66,7 +64,7 @@ def _varint(value: int) -> bytes:
 def _opset(data: bytes) -> tuple[str, int]:
     domain, version, stream = "", 0, BytesIO(data)
     while stream.tell() < len(data):
-        field, value = _field(stream, {_DOMAIN, _VERSION})
+        field, value = _field(stream, len(data), {_DOMAIN, _VERSION})
         if field == _DOMAIN and isinstance(value, bytes):
             domain = value.decode()
         elif field == _VERSION and isinstance(value, int):
@@ -74,7 +72,7 @@ def _opset(data: bytes) -> tuple[str, int]:
     return domain or DEFAULT_DOMAIN, version
 
 
-def _field(stream: IO[bytes], wanted: set[int]) -> tuple[int, int | bytes]:
+def _field(stream: IO[bytes], end: int, wanted: set[int]) -> tuple[int, int | bytes]:
     """The next field and its value; of one that nobody wants, which may have gigabytes, nothing is read."""
     field, wire = divmod(_read(stream), 8)
     if wire == _VARINT:
@@ -82,8 +80,8 @@ def _field(stream: IO[bytes], wanted: set[int]) -> tuple[int, int | bytes]:
     if wire not in {_EIGHT, _BYTES, _FOUR}:
         raise ValueError(f"wire type {wire}: it is no ONNX model")
     size = _read(stream) if wire == _BYTES else {_EIGHT: 8, _FOUR: 4}[wire]
-    if size > (_ENTRY if field in wanted else _LARGEST):
-        raise ValueError(f"a field of {size} bytes: it is no ONNX model")
+    if size > end - stream.tell():  # what is damaged may name any number
+        raise ValueError(f"it ends within a field of {size} bytes: it is no ONNX model")
     if field in wanted:
         return field, stream.read(size)
     stream.seek(size, 1)
