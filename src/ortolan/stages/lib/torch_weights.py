@@ -89,11 +89,18 @@ def _state_dict(value: Any) -> dict[str, Any]:
     value = value.state_dict() if isinstance(value, torch.nn.Module) else value
     if not isinstance(value, Mapping):
         raise Refused(f"the weights hold a {type(value).__name__}, not a state dict", hint=_SAVE)
+    within = [name for name, item in value.items() if isinstance(item, Mapping) and _tensors(item)]
     odd = [str(name) for name, item in value.items() if not (isinstance(item, torch.Tensor) or _optional(str(name)))]
     if odd:
         raise Refused("the weights hold more than a state dict", why=f"these are no tensors: {_few(odd)}",
-                      hint='save only the state dict, such as checkpoint["state_dict"]')  # fmt: skip
+                      hint=f'save only the state dict, such as checkpoint["{next(iter(within), "state_dict")}"]')  # fmt: skip
     return dict(value)
+
+
+def _tensors(value: Mapping[Any, Any]) -> bool:
+    import torch
+
+    return bool(value) and all(isinstance(item, torch.Tensor) for item in value.values())
 
 
 def _problems(module: Any, weights: Mapping[str, Any]) -> list[str]:
