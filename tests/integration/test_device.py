@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -280,6 +281,21 @@ def test_preflight_speaks_before_the_download(device: Device) -> None:
     said = device.fails("fetch", MODEL)
     assert (said["kind"], said["why"]) == ("preflight", "platform: linux/riscv64, needed linux/amd64 (another processor)")
     assert "404" in device.fails("fetch", MODEL, "--force-preflight", code=1)["what"]
+
+
+TELLS = b"import sys\nprint('{\"checks\": [], \"words\": %r}' % ' '.join(sys.argv))\nsys.exit(1)\n"
+
+
+def test_a_release_that_brings_its_onnxruntime_asks_none_of_this_interpreter(device: Device) -> None:
+    """Unless the settings name an interpreter."""
+    for library, named in ((False, False), (True, False), (True, True)):
+        if named:
+            device.configure(python="/usr/bin/python3-of-the-device")
+        files = {"model.onnx": b"1", **({"libonnxruntime.so": b"2"} if library else {})}
+        place = put(device, release(device, whole(files, preflight=TELLS), 1))
+        told = device.fails("preflight", place)["why"]
+        assert ("--python" in told) == (named or not library)
+        shutil.rmtree(place)
 
 
 def test_a_release_without_preflight_is_refused(device: Device) -> None:
