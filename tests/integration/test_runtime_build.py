@@ -45,7 +45,7 @@ ai.onnx;14;Reshape
 com.microsoft;1;FusedConv,FusedGemm
 """)
 MORE = read(DIGITS.text() + 'ai.onnx;12;MaxPool{"inputs": {"0": ["float"]}}\n')
-TARGETS = {"linux/amd64": "x86-cpu", "linux/arm64": "raspberry-pi-5"}
+TARGETS = {"linux/amd64": "x86-cpu", "linux/arm64": "arm64-cpu"}
 
 
 def command(workspace: Workspace, config: Path, *more: str, target: str = "x86-cpu") -> list[str]:
