@@ -76,7 +76,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "latency": {"faster": True, "noise": {"speedup": 1.987, "fp32_ms": 0.543, "candidate_ms": 0.273}},
 }
 """What the stages say of a model with which nothing is wrong."""
-FACTS: dict[str, dict[str, Any]] = {"custom_build": {"version": "1.31.1", "flags": ["--use_acl"]}}
+FACTS: dict[str, dict[str, Any]] = {
+    "custom_build": {"version": "1.31.1", "flags": ["--use_acl"]},
+    "ort_convert": {"onnxruntime": "1.20.1", "unfused": 0},
+}
 """What the stages that build engines say."""
 SLOW = {"latency": {"faster": False, "noise": {"speedup": 0.987, "fp32_ms": 0.543, "candidate_ms": 0.550}}}
 WORSE, BETTER = {"fp32": 0.97, "candidate": 0.9, "drop": 0.07}, {"fp32": 0.9, "candidate": 0.97, "drop": -0.07}
