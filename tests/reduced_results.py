@@ -11,7 +11,7 @@ from typing import Any
 from ortolan import digest
 from ortolan.carried import CONFIG, CURRENT, PLACE, RECORD
 
-KNOBS = {"exceptions": True, "static_cxx": True, "xnnpack": False}
+KNOBS = {"exceptions": True, "static_cxx": True, "xnnpack": False, "extended": False}
 SOURCE = {
     "name": "onnxruntime",
     "version": "1.21.0",

@@ -54,7 +54,7 @@ PAGE: dict[str, Any] = {
 DEAF = PAGE | {"options": {"ignored": ["enableInt64"]}}
 OTHER = PACKAGE | {"package": {"name": "onnxruntime-web", "version": "1.29.0"}}
 ABSENT = {"ran": False, "why": "chromium is not installed", "hint": "apt-get install chromium"}
-KNOBS = {"exceptions": True, "static_cxx": False, "xnnpack": False}
+KNOBS = {"exceptions": True, "extended": False, "static_cxx": False, "xnnpack": False}
 ELF: dict[str, Any] = {
     "machine": "amd64", "soname": "libonnxruntime.so.1", "needed": ["libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2"],
     "runpath": "", "versions": {"libc.so.6": ["GLIBC_2.2.5", "GLIBC_2.34"]}, "stripped": True,

@@ -167,6 +167,8 @@ def test_flags_follow_the_knobs_and_the_operators() -> None:
     assert flags.flags(KNOBS, small.AMD64, trees, cross=False)["onnxruntime_DISABLE_ML_OPS"] == "OFF"
     extended = flags.flags(dataclasses.replace(KNOBS, xnnpack=True), small.AMD64, small.CONFIG, cross=False)
     assert extended["onnxruntime_EXTENDED_MINIMAL_BUILD"] == extended["onnxruntime_USE_XNNPACK"] == "ON"
+    fusing = flags.flags(dataclasses.replace(KNOBS, extended=True), small.AMD64, small.CONFIG, cross=False)
+    assert fusing.keys() - own.keys() == {"onnxruntime_EXTENDED_MINIMAL_BUILD"}
 
 
 def test_equal_builds_have_equal_keys_wherever_they_are(tmp_path: Path) -> None:

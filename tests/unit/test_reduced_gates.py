@@ -15,7 +15,7 @@ from ortolan.artifact import SHIPPED, Gate, Outcome
 from ortolan.errors import OrtolanError, StepError
 from ortolan.execute import Result
 from ortolan.gates import carried as gates
-from ortolan.outputs.reduced_library import fits, judged, newest
+from ortolan.outputs.reduced_library import FUSIONS, PROVIDERS, Wanted, asked_by, fits, judged, newest
 from ortolan.recipe.outputs import Outputs, ReducedRuntime
 from ortolan.recipe.project import Project
 from ortolan.reduced.check import misfits
@@ -133,7 +133,7 @@ def test_a_library_is_timed_beside_the_stock_one(slow: tuple[str, ...], outcome:
 
 def needs(glibc: str = "2.36", **other: Any) -> Gate:
     table = ReducedRuntime(glibc=glibc, static_cxx=True)
-    return next(one for one in judged(facts(**other), table, "linux/amd64", "1.17.3") if one.name == "reduced-needs")
+    return next(one for one in judged(facts(**other), Wanted(table, "linux/amd64", "1.17.3")) if one.name == "reduced-needs")
 
 
 def test_symbols_that_are_too_new_are_named() -> None:
@@ -186,14 +186,39 @@ def test_versions_are_compared_as_numbers() -> None:
 
 def test_a_shared_cxx_runtime_is_for_recipes_that_say_so() -> None:
     given = facts(needed=["libstdc++.so.6", "libgcc_s.so.1"])
-    found = judged(given, ReducedRuntime(), "linux/amd64", "1.17.3")
+    found = judged(given, Wanted(ReducedRuntime(), "linux/amd64", "1.17.3"))
     assert {one.name: one.outcome for one in found}["reduced-needs"] is PASS
     assert {one.name: one.outcome for one in found}["reduced-runtime"] is FAIL, "it was built with static_cxx = true"
 
 
+def test_what_an_ort_leaves_to_the_device_asks_for_an_extended_build() -> None:
+    table = ReducedRuntime(static_cxx=True)
+    wanted = Wanted(table, "linux/amd64", "1.17.3", fusing=True)
+    told = {one.name: one for one in judged(facts(), wanted)}
+    assert (told["reduced-runtime"].outcome, told[FUSIONS].outcome) == (PASS, NOT_RUN)
+    assert "say extended = true" in told[FUSIONS].why
+    assert FUSIONS not in {one.name for one in judged(facts(), replace(wanted, fusing=False))}
+    extended = judged(facts(), replace(wanted, table=ReducedRuntime(static_cxx=True, extended=True)))
+    assert FUSIONS not in {one.name for one in extended}
+    assert (extended[0].outcome, "was built with extended = false" in extended[0].why) == (FAIL, True)
+
+
+def test_a_provider_that_the_library_lacks_is_told() -> None:
+    wanted = Wanted(ReducedRuntime(), "linux/arm64", "1.20.1", providers=["XnnpackExecutionProvider", "CPUExecutionProvider"])
+    (told,) = [one for one in judged(facts(), wanted) if one.name == PROVIDERS]
+    assert (told.outcome, "runs on the CPU: xnnpack = true, where your sources have it" in told.why) == (NOT_RUN, True)
+    plain = replace(wanted, providers=["CPUExecutionProvider"])
+    assert PROVIDERS not in {one.name for one in judged(facts(), plain)}
+
+
+@pytest.mark.parametrize(("name", "fusing"), [("raspberry-pi-5", True), ("arm64-cpu", False)])
+def test_the_style_of_the_ort_says_what_is_left_to_the_device(name: str, fusing: bool) -> None:
+    assert asked_by(PROJECT.target(name).recipe, ReducedRuntime()).fusing is fusing
+
+
 def test_a_budget_is_kept_or_not() -> None:
     for most, outcome in ((1_284_264, PASS), (1_284_263, FAIL)):
-        found = judged(facts(), ReducedRuntime(max_size=most), "linux/amd64", "1.17.3")
+        found = judged(facts(), Wanted(ReducedRuntime(max_size=most), "linux/amd64", "1.17.3"))
         assert {one.name: one.outcome for one in found}["reduced-size"] is outcome
 
 
@@ -310,6 +335,7 @@ def test_the_record_of_a_build_names_the_library(tmp_path: Path) -> None:
     folder = put(tmp_path / "x86-cpu", b"library", "", "1.21.0", platform="linux/arm64")
     assert json.loads((folder / "runtime.json").read_text())["platform"] == "linux/arm64"
     found = judged(
-        {**facts(), "record": json.loads((folder / "runtime.json").read_text())}, ReducedRuntime(), "linux/amd64", "1.20.1"
+        {**facts(), "record": json.loads((folder / "runtime.json").read_text())},
+        Wanted(ReducedRuntime(), "linux/amd64", "1.20.1"),
     )
     assert "was built for linux/arm64" in found[0].why

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..artifact import Gate
-from ..recipe.outputs import ReducedRuntime
+from ..recipe.outputs import XNNPACK, ReducedRuntime
+from ..recipe.schema import Target
 from .made import gate, unseen
 
 NAME = "reduced-runtime"
 """The gate that says whether there is such a library, and whether it is of this recipe."""
 SIZE, NEEDS, FITS = "reduced-size", "reduced-needs", "reduced-fits"
-KNOBS = ("exceptions", "static_cxx", "xnnpack")
+PROVIDERS, FUSIONS = "reduced-providers", "reduced-fusions"
+KNOBS = ("exceptions", "static_cxx", "xnnpack", "extended")
 _SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1")
 _LOADERS = {"amd64": "ld-linux-x86-64.so.2", "arm64": "ld-linux-aarch64.so.1"}
 _CXX = ("libstdc++.so.6", "libgcc_s.so.1")
@@ -34,15 +37,55 @@ called by the GCC that brought them (``GCC_7.0.0``), so that none is newer than 
 """
 
 
-def judged(facts: Mapping[str, Any], table: ReducedRuntime, platform: str, oldest: str) -> list[Gate]:
-    """``facts`` are those of the stage ``reduced_library``, ``oldest`` is the fleet's."""
-    return [_built(facts["record"], table, platform, oldest), _size(facts, table), _needs(facts, table, platform)]
+@dataclass(frozen=True)
+class Wanted:
+    """What a target asks of its library: the recipe's table, the platform, the fleet's oldest version, and its providers.
+
+    ``fusing``: its ``.ort`` files leave fusions to the device.
+    """
+
+    table: ReducedRuntime
+    platform: str
+    oldest: str
+    fusing: bool = False
+    providers: Sequence[str] = ()
 
 
-def _built(record: Mapping[str, Any], table: ReducedRuntime, platform: str, oldest: str) -> Gate:
+def asked_by(target: Target, table: ReducedRuntime) -> Wanted:
+    """What a recipe asks for. ``table`` is its own for a library, or what is taken for it where it has none."""
+    providers = [one.name for one in target.provider]
+    fusing = target.outputs.ort is not None and target.outputs.ort.style == "runtime"
+    return Wanted(table, target.platform, target.runtime.versions[0], fusing=fusing, providers=providers)
+
+
+def judged(facts: Mapping[str, Any], wanted: Wanted) -> list[Gate]:
+    """``facts`` are those of the stage ``reduced_library``."""
+    table, platform = wanted.table, wanted.platform
+    gates = [_built(facts["record"], wanted), _size(facts, table), _needs(facts, table, platform)]
+    return [*gates, *_left_undone(wanted)]
+
+
+def _left_undone(wanted: Wanted) -> Iterator[Gate]:
+    """What the library passes over without a word: results are the same, and slower.
+
+    XNNPACK, which nothing from the pinned sources has, as no wheel has it; and what an ``.ort`` of style ``runtime`` leaves to
+    the device, which only an extended minimal build does there: an INT8 model took three times as long in a minimal one.
+    """
+    if wanted.fusing and not (wanted.table.extended or wanted.table.xnnpack):
+        undone = 'fusions that style = "runtime" leaves to the device are not done there, and INT8 is computed in floats'
+        yield unseen(FUSIONS, f'{undone}: say extended = true, for 0.4 MB more, or style = "fixed"')
+    if XNNPACK in wanted.providers:
+        lacks = (
+            f"this library has no {XNNPACK}, and what it would take runs on the CPU: xnnpack = true, where your sources have it"
+        )
+        yield unseen(PROVIDERS, "which nodes XNNPACK takes shows on the device" if wanted.table.xnnpack else lacks)
+
+
+def _built(record: Mapping[str, Any], asked: Wanted) -> Gate:
     """The library is of the recipe as it stands, and knows the C API that the target's programs ask for."""
+    platform, oldest = asked.platform, asked.oldest
     version, knobs = str(record["onnxruntime"]), record["knobs"]
-    wanted = {name: getattr(table, name) for name in KNOBS}
+    wanted = {name: getattr(asked.table, name) for name in KNOBS}
     problems = [f"was built with {name} = {_word(knobs.get(name))}" for name in KNOBS if knobs.get(name) != wanted[name]]
     problems += [f"was built for {record['platform']}"] if record["platform"] != platform else []
     if _numbers(version) < _numbers(oldest):

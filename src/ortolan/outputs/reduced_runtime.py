@@ -11,7 +11,7 @@ from functools import partial
 from ..artifact import Gate
 from ..recipe.outputs import ReducedRuntime
 from .made import Facts, Made, Shipping, unseen
-from .reduced_library import NAME, dotted, judged, newest
+from .reduced_library import NAME, Wanted, asked_by, dotted, judged, newest
 
 RUNTIMES = ("native",)
 PROVEN = "the library has the size, the needs and the architecture that the target wants, and runs the model's golden samples"
@@ -20,6 +20,7 @@ LIBRARY = "libonnxruntime.so"
 RECORD = "reduced-runtime.json"
 FILES = (LIBRARY, RECORD, "reduced-runtime.config", "reduced-runtime-licences.txt")
 HEADER = "onnxruntime_c_api.h"
+_ANY = Wanted(ReducedRuntime(), "linux/amd64", "1.17.3")
 
 
 def plan(given: Shipping, table: ReducedRuntime) -> Made:
@@ -29,7 +30,7 @@ def plan(given: Shipping, table: ReducedRuntime) -> Made:
         return Made({}, judge=partial(_judge, target=job.target.name))
     step = job.step("reduced_library", {"result": job.library})
     names = [*FILES, *([HEADER] if HEADER in job.library.files else [])]
-    judge = partial(_judge, table=table, platform=job.target.recipe.platform, oldest=job.oldest)
+    judge = partial(_judge, wanted=asked_by(job.target.recipe, table))
     return Made({name: step[name] for name in names}, {"library": step}, judge=judge, about=_about)
 
 
@@ -43,9 +44,7 @@ def _about(facts: Facts) -> Mapping[str, Mapping[str, str]]:
     }
 
 
-def _judge(
-    facts: Facts, table: ReducedRuntime | None = None, platform: str = "linux/amd64", oldest: str = "1.17.3", target: str = ""
-) -> list[Gate]:
+def _judge(facts: Facts, wanted: Wanted = _ANY, target: str = "") -> list[Gate]:
     if "library" not in facts:
         return [unseen(NAME, f"none was built for this target yet: ./inv runtime-build --target {target}")]
-    return judged(facts["library"], table or ReducedRuntime(), platform, oldest)
+    return judged(facts["library"], wanted)

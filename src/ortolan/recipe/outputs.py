@@ -24,7 +24,7 @@ _FLAGS = Path(__file__).parent / "build_flags.toml"
 CAPABILITY = r"^\d+\.\d+$"
 GLIBC = r"^2\.\d{1,2}$"
 _REDUCED = ("linux/amd64", "linux/arm64", "android/arm64", "ios/arm64")  # what a reduced ONNX Runtime is built for, or described
-_XNNPACK = "XnnpackExecutionProvider"
+XNNPACK = "XnnpackExecutionProvider"
 TENSORRT = r"^1\d\.\d+$"
 
 
@@ -156,6 +156,7 @@ class ReducedRuntime(Output):
     )
     exceptions: bool = Field(default=True, description="False: smaller, and what would be an error ends the program")
     static_cxx: bool = Field(default=False, description="the C++ runtime inside: 0.6 MB, for devices whose own is older")
+    extended: bool = Field(default=False, description="fusions that an .ort leaves to the device are done there: 0.4 MB")
     xnnpack: bool = Field(default=False, description="extended minimal build with XNNPACK, where the sources have it")
     glibc: str = Field(default="2.36", pattern=GLIBC, description="the device's C library: 2.36 is Debian 12's, 2.31 Debian 11's")
     max_session: float = Field(default=1.0, gt=0, description="most time to make a session, in times of the stock library's")
@@ -198,26 +199,23 @@ class Outputs(Strict):
 
 
 def reduced_mistakes(outputs: Outputs, platform: str, providers: Sequence[str]) -> Iterator[Mistake]:
-    """A reduced runtime opens ``.ort`` files alone, has the CPU alone, and there are platforms that it can be built for."""
+    """A reduced runtime opens ``.ort`` files alone, knows few providers, and there are platforms that it can be built for."""
     at = ("outputs", "reduced_runtime")
     if outputs.reduced_runtime and platform not in _REDUCED:
         yield Mistake(at, f"no reduced ONNX Runtime is built for {platform}", f"Platforms that have one: {', '.join(_REDUCED)}.")
     elif outputs.reduced_runtime and outputs.ort is None:
         yield Mistake(at, "a reduced ONNX Runtime opens .ort files alone, and none would ship", "Ask for one: ort = {}.")
     elif outputs.reduced_runtime and platform.startswith("linux/"):
-        yield from _plain(outputs, outputs.reduced_runtime, providers)
+        yield from _strange(providers)
 
 
-def _plain(outputs: Outputs, table: ReducedRuntime, providers: Sequence[str]) -> Iterator[Mistake]:
-    """What a library without other providers would pass over without a word: slower on the device, and no gate here sees it."""
-    at, board = ("outputs", "reduced_runtime"), "recipes/targets/arm64-cpu.toml is such a target."
-    left = [name for name in providers if name not in {CPU, *([_XNNPACK] if table.xnnpack else [])}]
-    if left:
-        known = "Say xnnpack = true, if your sources have it, or leave" if left == [_XNNPACK] else "Leave"
-        yield Mistake(at, f"this library would have no {', '.join(left)}", f"{known} the provider out: {board}")
-    elif outputs.ort and outputs.ort.style == "runtime" and not table.xnnpack:
-        what = 'a minimal build leaves undone what style = "runtime" leaves to the device: fusions, and INT8 in integers'
-        yield Mistake(("outputs", "ort", "style"), what, 'Say style = "fixed".')
+def _strange(providers: Sequence[str]) -> Iterator[Mistake]:
+    """What no library of ours can have would be passed over without a word. XNNPACK's lack is told, by a gate: as of wheels."""
+    if left := [name for name in providers if name not in {CPU, XNNPACK}]:
+        board = "recipes/targets/arm64-cpu.toml is such a target."
+        yield Mistake(
+            ("outputs", "reduced_runtime"), f"this library would have no {', '.join(left)}", f"Leave the provider out: {board}"
+        )
 
 
 def unused(outputs: Outputs, providers: Sequence[str]) -> Iterator[Mistake]:

@@ -31,13 +31,15 @@ _WRAPPED = "-Wl,--wrap=fmod -Wl,--wrap=fmodf"
 class Knobs:
     """What the recipe decides: ``[outputs] reduced_runtime``.
 
-    ``packed``: relocations in the short form that the C library reads since 2.36.
+    ``packed``: relocations in the short form that the C library reads since 2.36. ``extended``: what an ``.ort`` file leaves to
+    the device is done there, fusions and XNNPACK's nodes.
     """
 
     exceptions: bool
     static_cxx: bool
     xnnpack: bool
     packed: bool
+    extended: bool = False
 
 
 def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> dict[str, str]:
@@ -59,7 +61,7 @@ def flags(knobs: Knobs, platform: Platform, config: Config, *, cross: bool) -> d
         **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/glue/{name}" for name in _GLUE},
         **{f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in ("onnx", "protobuf")},
     }
-    return dict(sorted((told | _crossing(platform, cross) | _linking(knobs) | _xnnpack(knobs, platform)).items()))
+    return dict(sorted((told | _crossing(platform, cross) | _linking(knobs) | _extended(knobs, platform)).items()))
 
 
 def _crossing(platform: Platform, cross: bool) -> dict[str, str]:
@@ -84,8 +86,9 @@ def more_sources(knobs: Knobs, platform: Platform) -> tuple[str, ...]:
     return _XNNPACK_ARM if platform.processor == "aarch64" else XNNPACK
 
 
-def _xnnpack(knobs: Knobs, platform: Platform) -> dict[str, str]:
+def _extended(knobs: Knobs, platform: Platform) -> dict[str, str]:
+    extended = {"onnxruntime_EXTENDED_MINIMAL_BUILD": "ON"} if knobs.extended or knobs.xnnpack else {}
     if not knobs.xnnpack:
-        return {}
+        return extended
     own = {f"FETCHCONTENT_SOURCE_DIR_{name.upper()}": f"{BUILD}/{name}" for name in more_sources(knobs, platform)}
-    return own | {"onnxruntime_EXTENDED_MINIMAL_BUILD": "ON", "onnxruntime_USE_XNNPACK": "ON", "onnxruntime_ENABLE_CPUINFO": "ON"}
+    return extended | own | {"onnxruntime_USE_XNNPACK": "ON", "onnxruntime_ENABLE_CPUINFO": "ON"}

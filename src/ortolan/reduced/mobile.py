@@ -56,7 +56,7 @@ def settings(kind: str, knobs: Knobs, providers: Sequence[str] = ()) -> dict[str
     """
     wanted = [*providers, *(["XnnpackExecutionProvider"] if knobs.xnnpack else [])]
     used = [flag for name, flag in _PROVIDERS.items() if name in wanted]
-    minimal = ["--minimal_build=extended", *used] if used else ["--minimal_build"]
+    minimal = ["--minimal_build=extended", *used] if used or knobs.extended else ["--minimal_build"]
     exceptions = [] if knobs.exceptions else ["--disable_exceptions"]
     flags = ["--parallel", *minimal, *exceptions, "--disable_rtti", "--enable_reduced_operator_type_support", "--skip_tests"]
     flags.append("--cmake_extra_defines=onnxruntime_BUILD_UNIT_TESTS=OFF")

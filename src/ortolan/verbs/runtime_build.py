@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 from ..artifact import Outcome
 from ..cache import Cache
 from ..errors import GateError, OrtolanError, RecipeError
-from ..outputs.reduced_library import judged
+from ..outputs.reduced_library import asked_by, judged
 from ..recipe.outputs import ReducedRuntime, reduced_mistakes
 from ..recipe.project import NamedTarget, Project
 from ..recipe.provider_rules import numbers
@@ -57,7 +57,7 @@ def run(root: Path, name: str, given: Path | None, config: Path | None, cache: C
     asked = make.Wanted(target.recipe.platform, wanted, _knobs(target), given, kept, _mirrors(pins), jobs or processors())
     work = make.planned(pins, asked, say)
     made = make.made(work, kept, asked.jobs, say, Progress())
-    gates = judged(facts(made.folder), _table(target), target.recipe.platform, target.recipe.runtime.versions[0])
+    gates = judged(facts(made.folder), asked_by(target.recipe, _table(target)))
     failed = any(gate.outcome is Outcome.FAIL for gate in gates)
     place = make.put(made, root / "build" / name / FOLDER, current=not failed)
     if as_json:
@@ -109,7 +109,7 @@ def _table(target: NamedTarget) -> ReducedRuntime:
 def _knobs(target: NamedTarget) -> Knobs:
     table = _table(target)
     packed = tuple(map(int, table.glibc.split("."))) >= _PACKED
-    return Knobs(exceptions=table.exceptions, static_cxx=table.static_cxx, xnnpack=table.xnnpack, packed=packed)
+    return Knobs(table.exceptions, table.static_cxx, table.xnnpack, packed=packed, extended=table.extended)
 
 
 def _mirrors(pins: Pins) -> list[str]:
