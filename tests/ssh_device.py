@@ -28,7 +28,7 @@ PasswordAuthentication no
 PermitRootLogin yes
 UsePAM no
 Subsystem sftp /usr/lib/openssh/sftp-server
-SetEnv XDG_CACHE_HOME={folder}/cache {more}
+SetEnv XDG_CACHE_HOME={folder}/cache HOME={home} {more}
 """
 _CLIENT = """\
 Host device
@@ -120,7 +120,7 @@ def running(folder: Path, more: str = "") -> Iterator[SshDevice]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (folder / "sshd_config").write_text(_CONFIG.format(folder=folder, port=port, more=more))
+    (folder / "sshd_config").write_text(_CONFIG.format(folder=folder, port=port, home=Path.home(), more=more))
     (folder / "config").write_text(_CLIENT.format(folder=folder, port=port))
     (folder / "known_hosts").write_text("device " + (folder / "host_key.pub").read_text())
     with serving(folder, port) as device:

@@ -15,6 +15,7 @@ from conftest import Workspace
 from ortolan import digest, manifest
 from ortolan.artifact import Outcome
 from ortolan.build import Built
+from ortolan.errors import RecipeError
 
 
 def outcome(built: Built, gate: str, subject: str | None = None) -> Outcome:
@@ -185,10 +186,17 @@ def test_wrongly_scaled_calibration_data_fails_a_gate(workspace: Workspace) -> N
     assert built.precision == "fp32"
 
 
-@pytest.mark.parametrize(("name", "essence"), [("truncated", "onnx"), ("random", "onnx"), ("empty", "onnx")])
+def test_a_file_without_a_byte_is_refused_before_anything_is_built(workspace: Workspace) -> None:
+    (workspace.root / "empty.onnx").touch()
+    with pytest.raises(RecipeError, match=r"(?s)empty\.onnx: this is no model that Ortolan knows.*it is empty.*copy it again"):
+        workspace.build("x86-cpu", str(workspace.root / "empty.onnx"))
+    assert workspace.ran() == []
+
+
+@pytest.mark.parametrize(("name", "essence"), [("truncated", "onnx"), ("random", "onnx")])
 def test_a_file_that_is_no_model_is_one_clear_error(workspace: Workspace, name: str, essence: str) -> None:
     good = (workspace.root / "recipes/models/digits-mlp.onnx").read_bytes()
-    data = {"truncated": good[: len(good) // 2], "random": bytes(range(256)) * 40, "empty": b""}[name]
+    data = {"truncated": good[: len(good) // 2], "random": bytes(range(256)) * 40}[name]
     path = workspace.root / f"{name}.onnx"
     path.write_bytes(data)
     (built,) = workspace.build("x86-cpu", str(path))
