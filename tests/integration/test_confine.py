@@ -178,8 +178,8 @@ def test_its_home_and_its_folder_are_its_own(tmp_path: Path, run_stage: RunStage
     code = "import os, pathlib\npathlib.Path.home().joinpath('x').write_text('x')\nraise ValueError(os.environ['HOME'])"
     refused = load(run_stage, tmp_path, code).refused
     assert refused
-    assert str(tmp_path) in refused["why"]
-    assert str(Path.home()) not in refused["why"].replace(str(tmp_path), "")
+    assert "ValueError: home" in refused["why"], "it stands in the step's folder, which a refusal leaves out"
+    assert str(Path.home()) not in refused["why"]
 
 
 @pytest.mark.slow

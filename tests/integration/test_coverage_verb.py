@@ -168,7 +168,7 @@ def test_a_mistake_in_a_model_is_told_once_for_all_targets(workspace: Workspace)
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
-        (b"", 1, "holds no graph"),
+        (b"", 2, "it is empty"),
         (b"hello, I am a letter\n" * 9, 1, "is not an ONNX model"),
         (None, 2, "this is a folder"),
     ],
